@@ -1,0 +1,14 @@
+/* What every unit test includes: cmocka with its odd prerequisites. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Runs the group with TAP output. Use as: int main(void) { return RUN_TESTS(tests); } */
+#define RUN_TESTS(tests) \
+    (cmocka_set_message_output(CM_OUTPUT_TAP), cmocka_run_group_tests(tests, NULL, NULL))
