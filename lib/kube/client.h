@@ -1,0 +1,68 @@
+/*
+ * A Kubernetes API client on the loop: one request, one callback; JSON both ways. Connections are
+ * shared and kept by lib/net/http_client.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/json.h"
+#include "base/loop.h"
+#include "kube/kubeconfig.h"
+
+struct kube_client;
+struct kube_call;
+struct http_client;
+
+/* Makes a client; @config is copied. @user_agent is the program's name. 0 or -errno (a bad
+ * certificate is -EINVAL). */
+int kube_client_new(struct kube_client **ret, struct loop *loop, const struct kubeconfig *config,
+                    const char *user_agent, struct error *err);
+/* Cancels what is under way (callbacks are not called). NULL is harmless; returns NULL. */
+struct kube_client *kube_client_free(struct kube_client *client);
+DEFINE_CLEANUP(struct kube_client *, kube_client_free);
+struct loop *kube_client_loop(struct kube_client *client);
+const struct kubeconfig *kube_client_config(const struct kube_client *client);
+
+struct kube_result {
+    int status;         /* HTTP status; 0 when there was no answer */
+    const json_t *body; /* object or Status; NULL when it was no JSON; borrowed for the call */
+    const char *text;   /* body as it came (logs), NUL-terminated */
+    size_t text_len;
+    const char *error;  /* NULL on 2xx; else one line for people: the Status message, or why there
+                           was no answer */
+    const char *reason; /* the Status reason ("NotFound", "Conflict", …), "" when none */
+};
+typedef void (*kube_cb)(const struct kube_result *result, void *arg);
+
+/* Sends one request; @cb (may be NULL) is called once, later. @path begins with "/" and may carry
+ * a query. @body is borrowed, NULL for none; @content_type NULL: application/json. The whole
+ * answer is limited to 64 MiB. @timeout_ms 0: 30 s. The call is valid until its callback. */
+struct kube_call *kube_request(struct kube_client *client, const char *method, const char *path,
+                               const char *content_type, const json_t *body, uint64_t timeout_ms,
+                               kube_cb cb, void *arg);
+/* The callback is not called. NULL is harmless. */
+void kube_call_cancel(struct kube_call *call);
+
+#define KUBE_PATCH_STRATEGIC "application/strategic-merge-patch+json"
+#define KUBE_PATCH_MERGE     "application/merge-patch+json"
+#define KUBE_PATCH_JSON      "application/json-patch+json"
+
+struct kube_call *kube_get(struct kube_client *c, const char *path, kube_cb cb, void *arg);
+struct kube_call *kube_create(struct kube_client *c, const char *path, const json_t *body,
+                              kube_cb cb, void *arg);
+struct kube_call *kube_replace(struct kube_client *c, const char *path, const json_t *body,
+                               kube_cb cb, void *arg);
+struct kube_call *kube_patch(struct kube_client *c, const char *path, const char *patch_type,
+                             const json_t *patch, kube_cb cb, void *arg);
+/* @options: a DeleteOptions object (borrowed) or NULL. */
+struct kube_call *kube_delete(struct kube_client *c, const char *path, const json_t *options,
+                              kube_cb cb, void *arg);
+
+/* "/api/v1/namespaces/default/pods/web/status". @api is "v1" or "apps/v1"; @ns NULL: cluster
+ * scope (or all namespaces when @name is NULL); @name, @sub may be NULL. Parts are
+ * percent-encoded. The caller frees. */
+char *kube_path(const char *api, const char *ns, const char *plural, const char *name,
+                const char *sub);
+/* "ns/name", or "name" for cluster-scoped objects: the key of informers. The caller frees. */
+char *kube_key(const json_t *object);
