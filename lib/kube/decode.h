@@ -120,4 +120,5 @@ bool string_list_has(const struct string_list *l, const char *item);
 
 /* Base64 (RFC 4648 section 4). Decoding refuses anything else; the caller frees. */
 int base64_decode(const char *text, size_t len, struct bytes *ret);
+/* NULL for more than a gigabyte. */
 char *base64_encode(const void *data, size_t len);
