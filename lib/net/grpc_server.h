@@ -99,5 +99,3 @@ bool rpc_server_cancelled(const struct rpc_server_call *call);
 /* Milliseconds until the client's deadline; UINT64_MAX when it gave none. */
 uint64_t rpc_server_remaining_ms(const struct rpc_server_call *call);
 const char *rpc_server_path(const struct rpc_server_call *call);
-/* Keeps the request beyond the handler, until the call is finished. */
-const ProtobufCMessage *rpc_server_take_request(struct rpc_server_call *call);
