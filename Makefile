@@ -96,6 +96,9 @@ $(B)/obj/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The schema text is embedded by the assembler, which reports no dependencies.
+$(B)/obj/lib/kube/schema_text.o: $(wildcard lib/kube/schema/*.schema)
+
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	@mkdir -p $(@D)

@@ -80,7 +80,8 @@ struct schema_field {
     const char *name;
     const char *description; /* "" when none */
     const struct schema *type;
-    bool required;
+    bool required;  /* always there in what the server sends; documents say so */
+    bool checked;   /* required of clients: validation refuses an object without it */
     bool immutable; /* once set, an update may not change it */
     bool deprecated;
     const json_t *def;          /* default, NULL when none */
