@@ -12,7 +12,7 @@
 
 struct kube_client;
 struct kube_call;
-struct http_client;
+struct tls_client_config;
 
 /* Makes a client; @config is copied. @user_agent is the program's name. 0 or -errno (a bad
  * certificate is -EINVAL). */
@@ -23,6 +23,8 @@ struct kube_client *kube_client_free(struct kube_client *client);
 DEFINE_CLEANUP(struct kube_client *, kube_client_free);
 struct loop *kube_client_loop(struct kube_client *client);
 const struct kubeconfig *kube_client_config(const struct kube_client *client);
+/* How to reach the server, for connections of one's own (exec, port-forward). Owned by @client. */
+const struct tls_client_config *kube_client_tls(const struct kube_client *client);
 
 struct kube_result {
     int status;         /* HTTP status; 0 when there was no answer */
@@ -41,6 +43,10 @@ typedef void (*kube_cb)(const struct kube_result *result, void *arg);
 struct kube_call *kube_request(struct kube_client *client, const char *method, const char *path,
                                const char *content_type, const json_t *body, uint64_t timeout_ms,
                                kube_cb cb, void *arg);
+/* As kube_request() with an Accept of one's own (Tables, discovery); NULL: application/json. */
+struct kube_call *kube_request_as(struct kube_client *client, const char *method, const char *path,
+                                  const char *accept, const char *content_type, const json_t *body,
+                                  uint64_t timeout_ms, kube_cb cb, void *arg);
 /* The callback is not called. NULL is harmless. */
 void kube_call_cancel(struct kube_call *call);
 
@@ -58,6 +64,21 @@ struct kube_call *kube_patch(struct kube_client *c, const char *path, const char
 /* @options: a DeleteOptions object (borrowed) or NULL. */
 struct kube_call *kube_delete(struct kube_client *c, const char *path, const json_t *options,
                               kube_cb cb, void *arg);
+
+/* ---- streamed answers: watches and logs ---- */
+struct kube_stream;
+struct kube_stream_handler {
+    void (*on_open)(void *arg); /* a 2xx head has come; may be NULL */
+    void (*on_data)(const void *data, size_t len, void *arg);
+    /* The end, once: result->error is NULL when the answer was complete. The stream is gone. */
+    void (*on_end)(const struct kube_result *result, void *arg);
+};
+/* Starts a GET whose answer is streamed. @handler is not copied. Never fails at once: trouble
+ * arrives at on_end, later. */
+struct kube_stream *kube_stream(struct kube_client *client, const char *path,
+                                const struct kube_stream_handler *handler, void *arg);
+/* No further callbacks; inside its callbacks too. NULL is harmless. */
+void kube_stream_cancel(struct kube_stream *stream);
 
 /* "/api/v1/namespaces/default/pods/web/status". @api is "v1" or "apps/v1"; @ns NULL: cluster
  * scope (or all namespaces when @name is NULL); @name, @sub may be NULL. Parts are

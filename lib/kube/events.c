@@ -1,0 +1,243 @@
+/*
+ * Recording Events; see events.h. What was recorded lately is remembered (512 events), so that a
+ * repetition becomes a patch of count and lastTimestamp. An event's name is
+ * "<object>.<16 hex digits>", as upstream's.
+ */
+#include "kube/events.h"
+
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/times.h"
+#include "net/http.h"
+
+#define REMEMBERED_MAX  512
+#define REPEAT_WINDOW_S 600
+#define BURST           25
+#define REFILL_S        300
+#define ATTEMPTS        3
+#define MESSAGE_MAX     1024
+
+struct remembered {
+    char *path; /* of the event */
+    int64_t last;
+    int count;
+};
+struct bucket {
+    double tokens;
+    int64_t filled;
+};
+
+struct event_recorder {
+    struct kube_client *client;
+    char *component, *host;
+    struct map remembered; /* object, type, reason, message → struct remembered */
+    struct map buckets;    /* object → struct bucket */
+    struct list writes;
+};
+
+struct write {
+    struct list link;
+    struct event_recorder *recorder;
+    struct kube_call *call;
+    struct loop_timer retry;
+    const char *method;
+    char *path;
+    json_t *body;
+    int attempts;
+};
+
+static void remembered_free(void *p)
+{
+    struct remembered *r = p;
+    free(r->path);
+    free(r);
+}
+
+struct event_recorder *event_recorder_new(struct kube_client *client, const char *component,
+                                          const char *host)
+{
+    struct event_recorder *r = mem_zalloc(sizeof(*r));
+    *r = (struct event_recorder){.client = client,
+                                 .component = str_dup(component),
+                                 .host = str_dup(host),
+                                 .remembered = MAP_INIT(remembered_free),
+                                 .buckets = MAP_INIT(free)};
+    list_init(&r->writes);
+    return r;
+}
+
+static void write_free(struct write *w)
+{
+    list_remove(&w->link);
+    kube_call_cancel(w->call);
+    loop_timer_done(&w->retry);
+    free(w->path);
+    json_decref(w->body);
+    free(w);
+}
+
+struct event_recorder *event_recorder_free(struct event_recorder *r)
+{
+    if (!r)
+        return NULL;
+    LIST_FOR_EACH(l, &r->writes) {
+        write_free(LIST_ENTRY(l, struct write, link));
+    }
+    map_clear(&r->remembered);
+    map_clear(&r->buckets);
+    free(r->component);
+    free(r->host);
+    free(r);
+    return NULL;
+}
+
+static void send_write(struct write *w);
+
+static void on_retry(void *arg)
+{
+    send_write(arg);
+}
+
+static void on_written(const struct kube_result *result, void *arg)
+{
+    struct write *w = arg;
+    w->call = NULL;
+    bool again =
+        result->error && (result->status == 0 || result->status >= 500 || result->status == 429);
+    if (again && ++w->attempts < ATTEMPTS) {
+        loop_timer_set(&w->retry, 1000U << w->attempts);
+        return;
+    }
+    if (result->error)
+        log_debug("event was not recorded", "path", w->path, "error", result->error, NULL);
+    write_free(w);
+}
+
+static void send_write(struct write *w)
+{
+    bool patch = str_eq(w->method, "PATCH");
+    w->call = kube_request(w->recorder->client, w->method, w->path, patch ? KUBE_PATCH_MERGE : NULL,
+                           w->body, 0, on_written, w);
+}
+
+static void start_write(struct event_recorder *r, const char *method, char *path, json_t *body)
+{
+    struct write *w = mem_zalloc(sizeof(*w));
+    *w = (struct write){.recorder = r, .method = method, .path = path, .body = body};
+    list_append(&r->writes, &w->link);
+    loop_timer_init(&w->retry, kube_client_loop(r->client), "event retry", on_retry, w);
+    send_write(w);
+}
+
+static bool take_token(struct event_recorder *r, const char *object, int64_t now)
+{
+    struct bucket *b = map_get(&r->buckets, object);
+    if (!b) {
+        if (map_count(&r->buckets) >= REMEMBERED_MAX)
+            map_remove(&r->buckets, map_key(map_first(&r->buckets)));
+        b = mem_zalloc(sizeof(*b));
+        *b = (struct bucket){.tokens = BURST, .filled = now};
+        map_set(&r->buckets, object, b);
+    }
+    b->tokens += (double)(now - b->filled) / REFILL_S;
+    if (b->tokens > BURST)
+        b->tokens = BURST;
+    b->filled = now;
+    if (b->tokens < 1)
+        return false;
+    b->tokens -= 1;
+    return true;
+}
+
+static void set_text(json_t *to, const char *key, const char *value)
+{
+    if (value && *value)
+        (void)json_object_set_new(to, key, json_text(value));
+}
+
+static json_t *make_event(const struct event_recorder *r, const struct event_object *about,
+                          const char *name, const char *ns, const char *type, const char *reason,
+                          const char *message, const char *stamp)
+{
+    json_t *object = json_object();
+    set_text(object, "apiVersion", about->api_version);
+    set_text(object, "kind", about->kind);
+    set_text(object, "namespace", about->ns);
+    set_text(object, "name", about->name);
+    set_text(object, "uid", about->uid);
+    set_text(object, "resourceVersion", about->resource_version);
+    set_text(object, "fieldPath", about->field_path);
+    json_t *source = json_object();
+    set_text(source, "component", r->component);
+    set_text(source, "host", r->host);
+    json_t *event =
+        json_pack("{ss ss s{ss ss} so so si ss ss}", "apiVersion", "v1", "kind", "Event",
+                  "metadata", "name", name, "namespace", ns, "involvedObject", object, "source",
+                  source, "count", 1, "firstTimestamp", stamp, "lastTimestamp", stamp);
+    set_text(event, "type", type);
+    set_text(event, "reason", reason);
+    set_text(event, "message", message);
+    set_text(event, "reportingComponent", r->component);
+    set_text(event, "reportingInstance", r->host);
+    return event;
+}
+
+/* Raises the count of an event of the last ten minutes. Returns whether there was one. */
+static bool repeat(struct event_recorder *r, const char *key, int64_t now, const char *stamp)
+{
+    struct remembered *old = map_get(&r->remembered, key);
+    if (!old)
+        return false;
+    if (now - old->last > REPEAT_WINDOW_S) {
+        map_remove(&r->remembered, key);
+        return false;
+    }
+    old->last = now;
+    old->count++;
+    start_write(r, "PATCH", str_dup(old->path),
+                json_pack("{siss}", "count", old->count, "lastTimestamp", stamp));
+    return true;
+}
+
+void event_record(struct event_recorder *r, const struct event_object *about, const char *type,
+                  const char *reason, const char *fmt, ...)
+{
+    _cleanup_strbuf_ struct strbuf message = STRBUF_INIT;
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addv(&message, fmt, args);
+    va_end(args);
+    strbuf_truncate(&message, MESSAGE_MAX);
+    const char *text = strbuf_text(&message);
+    const char *ns = about->ns && *about->ns ? about->ns : "default";
+    log_debug("event", "object", about->name, "namespace", about->ns, "type", type, "reason",
+              reason, "message", text, NULL);
+    if (!r->client)
+        return;
+    int64_t now = time_now();
+    char stamp[TIME_TEXT_MAX];
+    (void)time_format(now, stamp);
+    _cleanup_free_ char *object =
+        str_printf("%s/%s/%s/%s", about->kind, ns, about->name, about->uid ? about->uid : "");
+    if (!take_token(r, object, now))
+        return;
+    _cleanup_free_ char *key = str_printf(
+        "%s|%s|%s|%s|%s", object, about->field_path ? about->field_path : "", type, reason, text);
+    if (repeat(r, key, now, stamp))
+        return;
+    char suffix[17];
+    random_hex(suffix, 16);
+    _cleanup_free_ char *name = str_printf("%s.%s", about->name, suffix);
+    if (map_count(&r->remembered) >= REMEMBERED_MAX)
+        map_remove(&r->remembered, map_key(map_first(&r->remembered)));
+    struct remembered *fresh = mem_zalloc(sizeof(*fresh));
+    *fresh = (struct remembered){
+        .path = kube_path("v1", ns, "events", name, NULL), .last = now, .count = 1};
+    map_set(&r->remembered, key, fresh);
+    start_write(r, "POST", kube_path("v1", ns, "events", NULL, NULL),
+                make_event(r, about, name, ns, type, reason, text, stamp));
+}
