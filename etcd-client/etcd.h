@@ -58,6 +58,10 @@ struct etcd_bytes {
 };
 #define ETCD_STR(text) ((struct etcd_bytes){(text), strlen(text)})
 
+/* The end of the range of all keys with a prefix: writes at most prefix.len (at least 1) bytes to
+ * @out and returns how many. */
+size_t etcd_prefix_end(struct etcd_bytes prefix, void *out);
+
 /* ---- opening ---- */
 struct etcd_options {
     /* "http://host:port", "https://host:port", "host:port" (TLS if ca_file is given) or

@@ -338,9 +338,9 @@ static void metadata_done(grpc_metadata *metadata, size_t n)
     }
 }
 
-struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_method *method,
-                                 const ProtobufCMessage *request, uint64_t deadline_ms,
-                                 rpc_reply_fn *cb, void *arg)
+static struct rpc_call *start_call(struct rpc_client *client, const struct rpc_method *method,
+                                   grpc_byte_buffer *request, uint64_t deadline_ms,
+                                   rpc_reply_fn *cb, void *arg)
 {
     struct rpc_call *call = mem_zalloc(sizeof(*call));
     call->op.done = on_call_done;
@@ -353,16 +353,41 @@ struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_met
 
     grpc_metadata metadata[METADATA_MAX];
     size_t n_metadata = metadata_init(client, metadata);
-    grpc_byte_buffer *buffer = rpc_encode(request);
     grpc_op ops[6];
     size_t n = start_ops(client, ops, &call->outcome, metadata, n_metadata);
-    ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message = {buffer}};
+    ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message = {request}};
     ops[n++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
     ops[n++] = (grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message = {&call->received}};
     rpc_batch(client->rpc, call->call, ops, n, &call->op);
-    grpc_byte_buffer_destroy(buffer);
+    grpc_byte_buffer_destroy(request);
     metadata_done(metadata, n_metadata);
     return call;
+}
+
+struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_method *method,
+                                 const ProtobufCMessage *request, uint64_t deadline_ms,
+                                 rpc_reply_fn *cb, void *arg)
+{
+    return start_call(client, method, rpc_encode(request), deadline_ms, cb, arg);
+}
+
+struct rpc_call *rpc_client_call_encoded(struct rpc_client *client, const struct rpc_method *method,
+                                         const void *request, size_t len, uint64_t deadline_ms,
+                                         rpc_reply_fn *cb, void *arg)
+{
+    grpc_slice slice = grpc_slice_from_copied_buffer(request, len);
+    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
+    grpc_slice_unref(slice);
+    return start_call(client, method, buffer, deadline_ms, cb, arg);
+}
+
+/* gRPC has no code for it; these are the texts of its channel when no connection could be made. */
+bool rpc_never_sent(enum rpc_status status, const char *message)
+{
+    return status == RPC_UNAVAILABLE &&
+           (str_starts(message, "failed to connect to all addresses") ||
+            str_starts(message, "DNS resolution failed") ||
+            str_starts(message, "empty address list"));
 }
 
 void rpc_call_cancel(struct rpc_call *call)

@@ -56,7 +56,7 @@ void rpc_client_set_metadata(struct rpc_client *client, const char *key, const c
 void rpc_client_reset_backoff(struct rpc_client *client);
 
 struct rpc_method {
-    const char *path;                           /* "/package.Service/Method" */
+    const char *path; /* "/package.Service/Method"; must stay valid while calls are under way */
     const ProtobufCMessageDescriptor *response; /* what an answer is */
 };
 
@@ -71,6 +71,13 @@ typedef void rpc_reply_fn(void *arg, enum rpc_status status, const char *message
 struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_method *method,
                                  const ProtobufCMessage *request, uint64_t deadline_ms,
                                  rpc_reply_fn *cb, void *arg);
+/* As rpc_client_call() with a request that is encoded already. */
+struct rpc_call *rpc_client_call_encoded(struct rpc_client *client, const struct rpc_method *method,
+                                         const void *request, size_t len, uint64_t deadline_ms,
+                                         rpc_reply_fn *cb, void *arg);
+/* Whether a failure with @status and @message means that no connection was there to send the
+ * request on, so that the server certainly did not see it. */
+bool rpc_never_sent(enum rpc_status status, const char *message);
 /* Gives the call up: @cb is not called. NULL is harmless. */
 void rpc_call_cancel(struct rpc_call *call);
 

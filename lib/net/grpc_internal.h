@@ -7,7 +7,6 @@
 #include <grpc/grpc.h>
 #include <protobuf-c/protobuf-c.h>
 
-#include "base/list.h"
 #include "net/grpc_core.h"
 #include "net/grpc_status.h"
 

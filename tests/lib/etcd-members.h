@@ -1,0 +1,31 @@
+/*
+ * Real etcd processes for tests, on fixed loopback ports: the caller sits in a network namespace of
+ * its own. Data goes below $T. Failures end the test (cmocka).
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#define MEMBERS_MAX 3
+
+struct members {
+    int n;
+    const char *const *extra; /* more arguments for etcd */
+    struct {
+        pid_t pid;
+        char url[32], peer[32], dir[96];
+    } m[MEMBERS_MAX];
+};
+
+/* Starts a cluster of @n; answers some time later (calls wait for it). @extra: NULL-terminated. */
+void members_start(struct members *c, int n, const char *const *extra);
+/* kill -9, waited for. */
+void members_kill(struct members *c, int i);
+void members_restart(struct members *c, int i);
+void members_signal(struct members *c, int i, int signo);
+/* Which member has this URL. */
+int members_index(const struct members *c, const char *url);
+/* Runs etcdctl with these arguments (NULL-terminated, at most 15) against the first member. */
+void members_ctl(const struct members *c, ...) __attribute__((sentinel));
+/* Kills all, removes their data. */
+void members_end(struct members *c);
