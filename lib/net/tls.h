@@ -40,6 +40,8 @@ struct tls_server *tls_server_unref(struct tls_server *t); /* returns NULL */
 DEFINE_CLEANUP(struct tls_server *, tls_server_unref);
 /* A new server-side SSL object of the context in use now. Aborts on exhaustion. */
 SSL *tls_server_ssl(struct tls_server *t);
+/* X509_V_OK or why the client's certificate did not verify. Says nothing without a certificate. */
+long tls_server_verify_result(const SSL *ssl);
 
 /* ---- client ---- */
 
