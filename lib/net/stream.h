@@ -23,10 +23,11 @@ struct stream_handler {
      * since, at the next arrival or stream_resume(). While STREAM_BUFFER_MAX bytes wait unused,
      * nothing more is read from the peer. NULL: as if paused. */
     size_t (*on_data)(struct stream *s, const void *data, size_t len, void *arg);
-    /* The peer has ended its direction and everything before that was used. Writing may go on. */
+    /* The peer has ended its direction, after everything before that was shown to on_data. Writing
+     * may go on. */
     void (*on_eof)(struct stream *s, void *arg);
-    /* Pending bytes fell below STREAM_BUFFER_MAX / 4 after a write had left more than that, or to
-     * zero. */
+    /* Pending bytes fell to STREAM_BUFFER_MAX / 4 or below after stream_congested() had been true.
+     */
     void (*on_drain)(struct stream *s, void *arg);
     /* Nothing goes any more in either direction: reset, timeout, TLS failure, end of the carrier.
      * Called at most once; the owner frees the stream, here or later. Both directions having ended
@@ -45,7 +46,7 @@ void *stream_arg(const struct stream *s);
 void stream_write(struct stream *s, const void *data, size_t len);
 /* Bytes written that the carrier has not taken yet. */
 size_t stream_pending(const struct stream *s);
-/* Whether the writer should wait for on_drain. */
+/* Whether the writer should wait for on_drain: STREAM_BUFFER_MAX bytes or more are pending. */
 bool stream_congested(const struct stream *s);
 
 /* Stops and resumes on_data and on_eof (they never come while paused). Resuming calls back on a
@@ -83,9 +84,10 @@ struct stream_ops;
 struct splice;
 
 /* Owns both streams and copies each one's bytes and end of direction to the other, with
- * backpressure. When both directions have ended or either stream has failed it sends what is
- * pending, frees both, and calls @cb once (may be NULL; @err is NULL after an orderly end); @splice
- * is gone after that. Handlers of the streams are replaced. */
+ * backpressure. A direction that cannot be (from a pipe's writing end, to its reading end) counts
+ * as ended. When both directions have ended or either stream has failed it sends what is pending,
+ * frees both, and calls @cb once (may be NULL; @err is NULL after an orderly end); @splice is gone
+ * after that. Handlers of the streams are replaced. */
 struct splice *stream_splice(struct loop *loop, struct stream *a, struct stream *b,
                              void (*cb)(const struct error *err, void *arg), void *arg);
 /* As stream_splice(), and ends when @idle_ms pass without a byte in either direction (0: never). */

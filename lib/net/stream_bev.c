@@ -1,0 +1,257 @@
+/*
+ * Streams over descriptors and TLS connections, carried by bufferevents with deferred callbacks.
+ * The bufferevent's own input buffer is the stream's, bounded by a watermark.
+ */
+#include <errno.h>
+#include <openssl/err.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+
+#include "base/strbuf.h"
+#include "net/socket.h"
+#include "net/stream_ops.h"
+#include "net/tls.h"
+
+#define FINISH_MS         30000
+#define SHUTDOWN_RETRY_MS 20
+
+struct bev_stream {
+    struct stream base;
+    struct bufferevent *bev;
+    struct loop_timer deadline; /* of a stream that finishes by itself */
+    struct loop_timer retry;    /* of a close_notify that the socket had no room for */
+    bool finishing;
+    bool shut;                  /* our direction is ended for good */
+    bool read_only, write_only; /* ends of pipes */
+    bool full;                  /* reading is off: the buffer is at its mark */
+};
+
+static struct bev_stream *of(const struct stream *s)
+{
+    return CONTAINER_OF((struct stream *)(uintptr_t)s, struct bev_stream, base);
+}
+
+static bool is_idle(const struct bev_stream *b)
+{
+    return evbuffer_get_length(bufferevent_get_output(b->bev)) == 0;
+}
+
+static void maybe_gone(struct bev_stream *b)
+{
+    if (b->finishing && b->shut && (b->base.eof || b->write_only || b->read_only))
+        (void)stream_free(&b->base);
+}
+
+/* Ends our direction once everything is written. May free a finishing stream. */
+static void shut_if_done(struct bev_stream *b)
+{
+    if (!b->base.ended || b->shut || !is_idle(b))
+        return;
+    SSL *ssl = bufferevent_openssl_get_ssl(b->bev);
+    int fd = (int)bufferevent_getfd(b->bev);
+    b->shut = true;
+    if (ssl) {
+        int r = SSL_shutdown(ssl);
+        if (r < 0 && SSL_get_error(ssl, r) == SSL_ERROR_WANT_WRITE) {
+            b->shut = false;
+            loop_timer_set(&b->retry, SHUTDOWN_RETRY_MS);
+        }
+        ERR_clear_error();
+    } else if (b->write_only) {
+        /* A pipe ends by being closed; nothing can come from it. */
+        (void)bufferevent_setfd(b->bev, -1);
+        (void)close(fd);
+    } else {
+        (void)shutdown(fd, SHUT_WR);
+    }
+    maybe_gone(b);
+}
+
+static void on_retry(void *arg)
+{
+    shut_if_done(arg);
+}
+
+static void on_readable(_unused_ struct bufferevent *bev, void *arg)
+{
+    struct bev_stream *b = arg;
+    if (b->finishing) {
+        (void)evbuffer_drain(b->base.in, evbuffer_get_length(b->base.in));
+        return;
+    }
+    stream_ref(&b->base);
+    stream_arrived(&b->base);
+    /* At its high watermark libevent would call us again and again: stop reading instead. */
+    if (!b->base.freed && !b->finishing && evbuffer_get_length(b->base.in) >= STREAM_BUFFER_MAX) {
+        b->full = true;
+        (void)bufferevent_disable(b->bev, EV_READ);
+    }
+    stream_unref(&b->base);
+}
+
+static void read_again(struct bev_stream *b)
+{
+    if (b->full && !b->base.eof && evbuffer_get_length(b->base.in) < STREAM_BUFFER_MAX / 2) {
+        b->full = false;
+        (void)bufferevent_enable(b->bev, EV_READ);
+    }
+}
+
+static void bev_used(struct stream *s, _unused_ size_t len)
+{
+    read_again(of(s));
+}
+
+static void on_written(_unused_ struct bufferevent *bev, void *arg)
+{
+    struct bev_stream *b = arg;
+    stream_ref(&b->base);
+    stream_drained(&b->base);
+    if (!b->base.freed)
+        shut_if_done(b);
+    stream_unref(&b->base);
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    struct bev_stream *b = arg;
+    if (what & BEV_EVENT_CONNECTED)
+        return;
+    int code = evutil_socket_geterror(bufferevent_getfd(bev));
+    bool eof = what & BEV_EVENT_EOF;
+    /* The master side of a terminal says so when the other side has been closed. */
+    if ((what & BEV_EVENT_ERROR) && errno == EIO && !bufferevent_openssl_get_ssl(bev))
+        eof = true;
+    stream_ref(&b->base);
+    if (eof) {
+        stream_eof(&b->base);
+        if (!b->base.freed)
+            maybe_gone(b);
+    } else if (b->finishing) {
+        (void)stream_free(&b->base);
+    } else {
+        struct error err = ERROR_INIT;
+        unsigned long tls = bufferevent_get_openssl_error(bev);
+        if (tls)
+            (void)error_set(&err, -ECONNRESET, "connection lost: %s",
+                            ERR_reason_error_string(tls) ? ERR_reason_error_string(tls) : "TLS");
+        else
+            (void)error_errno(&err, code ? -code : -ECONNRESET, "connection lost");
+        stream_closed(&b->base, &err);
+    }
+    stream_unref(&b->base);
+}
+
+static void bev_write(struct stream *s, const void *data, size_t len)
+{
+    (void)bufferevent_write(of(s)->bev, data, len);
+}
+
+static size_t bev_pending(const struct stream *s)
+{
+    return evbuffer_get_length(bufferevent_get_output(of(s)->bev));
+}
+
+static void bev_end(struct stream *s)
+{
+    struct bev_stream *b = of(s);
+    bufferevent_setwatermark(b->bev, EV_WRITE, 0, 0);
+    shut_if_done(b);
+}
+
+static void on_deadline(void *arg)
+{
+    struct bev_stream *b = arg;
+    (void)stream_free(&b->base);
+}
+
+static void bev_finish(struct stream *s)
+{
+    struct bev_stream *b = of(s);
+    b->finishing = true;
+    (void)evbuffer_drain(s->in, evbuffer_get_length(s->in));
+    read_again(b);
+    loop_timer_set(&b->deadline, FINISH_MS);
+    stream_ref(s);
+    maybe_gone(b);
+    stream_unref(s);
+}
+
+static void bev_destroy(struct stream *s)
+{
+    struct bev_stream *b = of(s);
+    loop_timer_done(&b->deadline);
+    loop_timer_done(&b->retry);
+    bufferevent_free(b->bev);
+}
+
+static const struct stream_ops bev_ops = {
+    .name = "bufferevent",
+    .write = bev_write,
+    .pending = bev_pending,
+    .used = bev_used,
+    .end = bev_end,
+    .finish = bev_finish,
+    .destroy = bev_destroy,
+};
+
+static struct bev_stream *new_stream(struct loop *loop, struct bufferevent *bev)
+{
+    struct bev_stream *b = mem_zalloc(sizeof(*b));
+    b->bev = bev;
+    stream_init(&b->base, &bev_ops, loop, bufferevent_get_input(bev));
+    loop_timer_init(&b->deadline, loop, "stream finish", on_deadline, b);
+    loop_timer_init(&b->retry, loop, "stream close_notify", on_retry, b);
+    bufferevent_setcb(bev, on_readable, on_written, on_event, b);
+    (void)bufferevent_set_timeouts(bev, NULL, NULL);
+    bufferevent_setwatermark(bev, EV_READ, 0, STREAM_BUFFER_MAX);
+    bufferevent_setwatermark(bev, EV_WRITE, STREAM_BUFFER_MAX / 4, 0);
+    return b;
+}
+
+struct stream *stream_new_bufferevent(struct loop *loop, struct bufferevent *bev)
+{
+    struct bev_stream *b = new_stream(loop, bev);
+    (void)bufferevent_enable(bev, EV_READ | EV_WRITE);
+    return &b->base;
+}
+
+struct stream *stream_new_fd(struct loop *loop, int fd)
+{
+    int mode = fcntl(fd, F_GETFL);
+    (void)evutil_make_socket_nonblocking(fd);
+    struct bufferevent *bev = bufferevent_socket_new(
+        loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    if (!bev)
+        abort();
+    struct bev_stream *b = new_stream(loop, bev);
+    b->write_only = mode >= 0 && (mode & O_ACCMODE) == O_WRONLY;
+    b->read_only = mode >= 0 && (mode & O_ACCMODE) == O_RDONLY;
+    b->base.unreadable = b->write_only;
+    b->base.ended = b->shut = b->read_only;
+    /* EV_READ on a pipe's writing end tells when the reader has gone. */
+    (void)bufferevent_enable(bev, b->read_only ? EV_READ : EV_READ | EV_WRITE);
+    return &b->base;
+}
+
+int stream_connect(struct loop *loop, const char *address, uint16_t port, struct stream **ret,
+                   struct error *err)
+{
+    struct sockaddr_storage sa;
+    socklen_t len;
+    int r = port == 0 && (address[0] == '/' || address[0] == '@')
+                ? socket_unix_address(address, &sa, &len, err)
+                : socket_address(address, port, &sa, &len, err);
+    if (r < 0)
+        return r;
+    int fd = socket_connect(&sa, len, err);
+    if (fd < 0)
+        return error_prefix(err, fd, "%s", address);
+    /* Connecting ends by the socket becoming writable; a failure shows in the first read. */
+    *ret = stream_new_fd(loop, fd);
+    return 0;
+}

@@ -1,0 +1,52 @@
+/*
+ * What carries a stream: the table that an implementation fills, and what it calls. An
+ * implementation embeds struct stream as its first part and gives it an evbuffer of incoming bytes.
+ */
+#pragma once
+
+#include <event2/buffer.h>
+
+#include "net/stream.h"
+
+struct stream_ops {
+    const char *name;
+    void (*write)(struct stream *s, const void *data, size_t len);
+    size_t (*pending)(const struct stream *s);
+    /* The reader used @len bytes of s->in: a carrier may read on, or widen its window. May be NULL.
+     */
+    void (*used)(struct stream *s, size_t len);
+    void (*end)(struct stream *s);
+    /* As stream_finish(): the carrier lives on by itself and calls stream_free() at its end. The
+     * handler is gone already. */
+    void (*finish)(struct stream *s);
+    /* Closes and frees what the carrier holds. s->in is no longer used after that. The struct
+     * itself is freed later by free(). */
+    void (*destroy)(struct stream *s);
+};
+
+struct stream {
+    const struct stream_ops *ops;
+    struct loop *loop;
+    struct evbuffer *in; /* bytes not used yet; belongs to the carrier */
+    const struct stream_handler *handler;
+    void *arg;
+    struct loop_deferred kick;
+    unsigned refs;
+    bool paused, congested;
+    bool ended;               /* our direction; from the start where nothing can be written */
+    bool unreadable;          /* nothing can ever come: a pipe's writing end */
+    bool eof, eof_told;       /* the peer's direction */
+    bool closed, closed_told; /* the carrier */
+    bool freed;
+    struct error error; /* why it closed */
+};
+
+void stream_init(struct stream *s, const struct stream_ops *ops, struct loop *loop,
+                 struct evbuffer *in);
+/* For carriers, from the loop's callbacks; each may free the stream, so hold a reference. */
+void stream_ref(struct stream *s);
+void stream_unref(struct stream *s);
+void stream_arrived(struct stream *s); /* s->in has grown */
+void stream_eof(struct stream *s);
+void stream_closed(struct stream *s, const struct error *err);
+void stream_drained(struct stream *s); /* pending has shrunk */
