@@ -17,10 +17,12 @@ struct http_client;
 struct http_call;
 
 struct http_client *http_client_new(struct loop *loop);
-/* Cancels what is running (no callbacks) and closes the connections. Returns NULL. */
+/* Cancels what is running (no callbacks) and closes the connections. Not from on_headers or
+ * on_data. Returns NULL. */
 struct http_client *http_client_free(struct http_client *c);
 DEFINE_CLEANUP(struct http_client *, http_client_free);
-/* Closes kept connections: after a change of credentials. Running calls go on. */
+/* Closes kept connections: after a change of credentials. Running calls go on. Not from
+ * on_headers or on_data. */
 void http_client_forget_connections(struct http_client *c);
 
 /* A request. Strings, headers, body and TLS configuration are copied by the call that starts it. */
