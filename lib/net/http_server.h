@@ -103,7 +103,8 @@ void http_exchange_set_data(struct http_exchange *x, void *data);
 void *http_exchange_data(const struct http_exchange *x);
 
 /* Sets what is called when the client vanishes before the exchange has ended (connection lost or
- * closed; timeouts). At most once. */
+ * closed; timeouts). At most once. A client that ends only its own direction counts as gone when
+ * this is set; else it still gets its reply. */
 void http_exchange_on_close(struct http_exchange *x, void (*cb)(struct http_exchange *x, void *arg),
                             void *arg);
 bool http_exchange_is_closed(const struct http_exchange *x);
