@@ -126,6 +126,7 @@ static void on_request(struct http_exchange *x, void *arg)
 static void start(struct fixture *f, const struct http_server_options *options)
 {
     int fds[2];
+    (void)signal(SIGPIPE, SIG_IGN); /* as daemon_init() does */
     *f = (struct fixture){.loop = loop_new(), .result = 1};
     f->server = http_server_new(f->loop, options, on_request, f);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
