@@ -146,7 +146,10 @@ void loop_deferred_init(struct loop_deferred *d, struct loop *loop, void (*cb)(v
 
 void loop_defer(struct loop_deferred *d)
 {
-    event_active(&d->ev, EV_TIMEOUT, 1);
+    /* Not event_active(): the current turn would go on with it, and a call that defers itself
+     * would keep descriptors from being looked at. */
+    const struct timeval now = {.tv_sec = 0};
+    (void)event_add(&d->ev, &now);
 }
 
 void loop_deferred_done(struct loop_deferred *d)
