@@ -58,7 +58,9 @@ GEN_H    := $(GEN_C:.c=.h)
 LIB_SRC  := $(wildcard lib/*/*.c lib/*/*/*.c etcd-client/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 LIB      := $(B)/lib/libcoracle.a
-COMPONENT_LIBS := $(foreach d,$(PROG_DIRS),$(B)/lib/lib$(subst /,-,$(d)).a)
+# Every program's sources are a library too, for the tests; also those of one that has no main.c yet.
+LIB_DIRS := $(sort $(PROG_DIRS) $(if $(wildcard cri/*.c),cri))
+COMPONENT_LIBS := $(foreach d,$(LIB_DIRS),$(B)/lib/lib$(subst /,-,$(d)).a)
 PROGRAMS := $(foreach d,$(PROG_DIRS),$(call program_of,$(d)))
 
 UNIT     := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
@@ -104,11 +106,15 @@ $(LIB): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-define PROGRAM
+define COMPONENT_LIB
 $(B)/lib/lib$(subst /,-,$(1)).a: $(patsubst %.c,$(B)/obj/%.o,$(call sources_of,$(1)))
 	$$(call say,AR,$$@)
 	@mkdir -p $$(@D)
 	$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach d,$(LIB_DIRS),$(eval $(call COMPONENT_LIB,$(d))))
+
+define PROGRAM
 $(call program_of,$(1)): $(B)/obj/$(1)/main.o $(B)/lib/lib$(subst /,-,$(1)).a $(LIB)
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
@@ -128,10 +134,10 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/main.o $(COMPONEN
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(FUZZER),,$(B)/obj/tests/fuzz/main.o) -Wl,--start-group $(COMPONENT_LIBS) $(LIB) -Wl,--end-group $(DEP_LIBS) -pthread -lm
 
-$(B)/tests/bin/%: $(B)/obj/tests/lib/progs/%.o $(TEST_LIB_OBJ) $(LIB)
+$(B)/tests/bin/%: $(B)/obj/tests/lib/progs/%.o $(TEST_LIB_OBJ) $(COMPONENT_LIBS) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(LIB) $(DEP_LIBS) -lcmocka -pthread -lm
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) -Wl,--start-group $(COMPONENT_LIBS) $(LIB) -Wl,--end-group $(DEP_LIBS) -lcmocka -pthread -lm
 
 $(B)/tests/image/%: tests/lib/image/%.c
 	$(call say,CC,$@)
