@@ -13,7 +13,8 @@
  *
  * Everything is asynchronous on the loop. Requests are answered once, in order of sending for each
  * kind; when the connection breaks, each outstanding one is answered with -ECONNRESET first, then
- * `closed` is called. All calls are for the loop's thread.
+ * `closed` is called. A request call that returns a negative value was not sent: its callback does
+ * not come. All calls are for the loop's thread.
  */
 #pragma once
 
@@ -23,6 +24,7 @@
 #include "base/cgroup.h"
 #include "base/loop.h"
 #include "cri/launch_spec.h"
+#include "cri/shim_state.h"
 
 struct shim;
 
@@ -43,7 +45,7 @@ struct shim_events {
      * been sent SIGKILL (their cgroups are yours to kill again and to remove). Free the shim
      * here or later; no other callback follows. */
     void (*closed)(struct shim *shim, bool process_ended, void *arg);
-    void *arg;
+    void *arg; /* of `ready`, too */
 };
 
 /* ---- starting and finding ---- */
@@ -139,17 +141,6 @@ int shim_remove(struct shim *shim, const char *id, shim_cb cb, void *arg);
 int shim_shutdown(struct shim *shim, shim_cb cb, void *arg);
 
 /* ---- state ---- */
-
-enum shim_container_state { SHIM_CREATED, SHIM_RUNNING, SHIM_EXITED };
-
-struct shim_state {
-    char id[129];
-    enum shim_container_state state;
-    pid_t pid; /* running */
-    int64_t created_ns, started_ns, finished_ns;
-    int exit_code, signal;
-    bool oom_killed;
-};
 
 /* Asks for every container; @cb gets an array that is valid during the call. */
 int shim_query(struct shim *shim,

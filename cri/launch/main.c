@@ -1,0 +1,73 @@
+/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "cri/launch/launch.h"
+
+static int load(struct launch_job *job, struct error *err)
+{
+    struct stat st;
+    if (fstat(LAUNCH_FD_SPEC, &st) < 0)
+        return error_errno(err, -errno, "launch specification");
+    if (st.st_size <= 0 || st.st_size > LAUNCH_SPEC_MAX)
+        return error_set(err, -EBADMSG, "launch specification of %lld bytes",
+                         (long long)st.st_size);
+    const void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, LAUNCH_FD_SPEC, 0);
+    if (data == MAP_FAILED)
+        return error_errno(err, -errno, "launch specification");
+    return launch_decode(data, (size_t)st.st_size, job, err);
+}
+
+static int create(struct launch_job *job, struct error *err)
+{
+    int r = process_prepare(job, err);
+    if (r < 0)
+        return r;
+    if (unshare(CLONE_NEWCGROUP) < 0)
+        report_note("no cgroup namespace: %s", strerror(errno));
+    r = rootfs_prepare(job, err);
+    if (r == 0)
+        r = rootfs_make(job, err);
+    if (r == 0 && job->spec.process.tty)
+        r = tty_make(job, true, err);
+    return r < 0 ? r : rootfs_enter(job, err);
+}
+
+static int enter(struct launch_job *job, struct error *err)
+{
+    int r = process_prepare(job, err);
+    if (r < 0)
+        return r;
+    /* The PID namespace is the shim's doing: it starts us in it. */
+    int which = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    if (setns(LAUNCH_FD_TARGET, which) < 0)
+        return error_errno(err, -errno,
+                           errno == ESRCH ? "the container is not running" : "enter the container");
+    return job->spec.process.tty ? tty_make(job, false, err) : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = ERROR_INIT;
+    struct launch_job job = {.exit_code = 128};
+    /* Nothing inside may look at us or keep our descriptors: from here on, not from exec on. */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    (void)setsid();
+    bool exec = argc > 1 && strcmp(argv[1], "exec") == 0;
+    int r = load(&job, &err);
+    job.exit_code = 128;
+    if (r == 0)
+        r = exec ? enter(&job, &err) : create(&job, &err);
+    if (r == 0)
+        r = user_resolve(&job, &err);
+    if (r == 0)
+        r = process_become(&job, &err);
+    report_error(&err, job.exit_code);
+    _exit(job.exit_code);
+}

@@ -1,0 +1,133 @@
+/*
+ * The pod's namespaces. The shim unshares them itself and stays in them, so that whatever it starts
+ * is born there; bind mounts keep them for as long as the daemon wants, also when the shim is gone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "cri/shim/shim.h"
+
+static const struct {
+    unsigned bit;
+    int flag;
+    const char *name;
+} kinds[] = {{1, CLONE_NEWNET, "net"}, {2, CLONE_NEWIPC, "ipc"}, {4, CLONE_NEWUTS, "uts"}};
+
+int setup_decode(const void *data, size_t len, struct shim_setup *ret)
+{
+    struct tlv_reader in = tlv_read(data, len);
+    struct tlv_item i;
+    int r;
+    *ret = (struct shim_setup){.libexec = NULL};
+    while ((r = tlv_next(&in, &i)) > 0) {
+        const char *text = tlv_string(&i);
+        bool number = false;
+        switch (i.tag) {
+        case SETUP_LIBEXEC:
+            ret->libexec = text;
+            break;
+        case SETUP_CGROUP_V2:
+            ret->cgroup_v2 = text;
+            break;
+        case SETUP_HOSTNAME:
+            ret->hostname = text;
+            break;
+        case SETUP_CGROUP_V1:
+            if (ret->n_cgroup_v1 == ARRAY_SIZE(ret->cgroup_v1))
+                return -EBADMSG;
+            ret->cgroup_v1[ret->n_cgroup_v1++] = text;
+            break;
+        case SETUP_SYSCTL:
+            if (ret->n_sysctls == ARRAY_SIZE(ret->sysctls))
+                return -EBADMSG;
+            ret->sysctls[ret->n_sysctls++] = text;
+            break;
+        case SETUP_NAMESPACES:
+            number = tlv_u64(&i, &ret->namespaces);
+            break;
+        case SETUP_SHM_SIZE:
+            number = tlv_u64(&i, &ret->shm_size);
+            break;
+        case SETUP_SHARE_PID:
+            number = tlv_u64(&i, &ret->share_pid);
+            break;
+        default:
+            number = true;
+            break;
+        }
+        if (!text && !number)
+            return -EBADMSG;
+    }
+    return r < 0 || !ret->libexec || ret->namespaces > 7 ? -EBADMSG : 0;
+}
+
+static int pin(const char *name, struct error *err)
+{
+    _cleanup_free_ char *from = str_printf("/proc/self/ns/%s", name);
+    _cleanup_free_ char *to = str_printf("ns/%s", name);
+    int fd = open(to, O_RDONLY | O_CREAT | O_CLOEXEC, 0444);
+    if (fd < 0)
+        return error_errno(err, -errno, "make %s", to);
+    (void)close(fd);
+    if (mount(from, to, NULL, MS_BIND, NULL) < 0)
+        return error_errno(err, -errno, "pin the %s namespace", name);
+    return 0;
+}
+
+static int loopback_up(struct error *err)
+{
+    _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq ifr = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING | IFF_LOOPBACK};
+    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
+        return error_errno(err, -errno, "bring up the loopback interface");
+    return 0;
+}
+
+static int set_sysctl(const char *setting, struct error *err)
+{
+    const char *equals = strchr(setting, '=');
+    size_t len = equals ? (size_t)(equals - setting) : 0;
+    _cleanup_free_ char *path = str_printf("/proc/sys/%.*s", (int)len, setting);
+    if (!len || strstr(path, ".."))
+        return error_set(err, -EINVAL, "sysctl %s", setting);
+    int r = fs_write_text(path, equals + 1, err);
+    return r < 0 ? error_prefix(err, r, "sysctl") : 0;
+}
+
+int namespaces_make(const struct shim_setup *setup, struct error *err)
+{
+    int flags = 0, r = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        flags |= setup->namespaces & kinds[i].bit ? kinds[i].flag : 0;
+    if (flags && unshare(flags) < 0)
+        return error_errno(err, -errno, "make the pod's namespaces");
+    if (flags && mkdir("ns", 0755) < 0 && errno != EEXIST)
+        return error_errno(err, -errno, "make ns");
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(kinds); i++)
+        if (setup->namespaces & kinds[i].bit)
+            r = pin(kinds[i].name, err);
+    if (r == 0 && flags & CLONE_NEWNET)
+        r = loopback_up(err);
+    if (r == 0 && flags & CLONE_NEWUTS && setup->hostname &&
+        sethostname(setup->hostname, strlen(setup->hostname)) < 0)
+        r = error_errno(err, -errno, "set the host name");
+    for (size_t i = 0; r == 0 && i < setup->n_sysctls; i++)
+        r = set_sysctl(setup->sysctls[i], err);
+    if (r == 0 && setup->shm_size) {
+        char options[48];
+        (void)snprintf(options, sizeof(options), "mode=1777,size=%llu",
+                       (unsigned long long)setup->shm_size);
+        if ((mkdir("shm", 0755) < 0 && errno != EEXIST) ||
+            mount("shm", "shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+            r = error_errno(err, -errno, "mount the pod's /dev/shm");
+    }
+    return r;
+}
