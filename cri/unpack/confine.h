@@ -1,0 +1,19 @@
+/* What the worker may do once it reads foreign bytes. */
+#pragma once
+
+#include "base/error.h"
+
+/* First of all: dies with its parent, leaves no core, bounds its memory and opens its
+ * limits on descriptors. */
+int confine_begin(void);
+
+/* Makes a mount namespace of its own in which @source is mounted at @at (directories): with
+ * @overlay_options an overlay with these options, else a bind mount. With @ret_upper a detached
+ * mount of @upper alone is opened into it. Then that mount becomes the root, everything else is
+ * out of reach, and the current directory is the new root. 0 or -errno. */
+int confine_root(const char *source, const char *at, const char *overlay_options, const char *upper,
+                 int *ret_upper, struct error *err);
+
+/* Keeps the capabilities that unpacking needs and the system calls that it makes; every other call
+ * fails with EPERM, among them mount, ptrace, sockets and open_by_handle_at. */
+int confine_privileges(struct error *err);
