@@ -4,24 +4,28 @@
  *
  * On disk, below <root>/var/lib/coracle/images:
  *
- *   lock                       held (flock) for every change of what follows, briefly
+ *   lock                       held (flock) by the process that has the store open
  *   blobs/sha256/<hex>         manifests and configs, verified
  *   images/<hex>.json          one image; <hex> is the digest of its config, the image's ID
  *   references/<hex>.json      one name → image; <hex> is the digest of the name
  *   layers/<n>/layer.json      one unpacked layer: chain ID, diff ID, parent, size
  *   layers/<n>/fs/             its tree, with overlayfs whiteouts
- *   tmp/<random>/              work in progress; tmp/<random>.lock is held (flock) by whoever works
+ *   layers/empty/              the lower directory of an image without layers
+ *   tmp/<random>/              work in progress and trees on their way out
  *   quarantine/                records that could not be read
  *
- * Everything becomes visible by one rename of something complete and synced, so a crash at any
- * point leaves the old state or the new one. What is left in tmp/ without a holder is removed when
- * the store is opened. A record that cannot be read is moved to quarantine/ and logged; what
- * depended on it is gone (an image whose layer is gone is removed too, so that it is pulled
- * again); opening never fails because of it.
+ * Lock protocol: one process has the store open and is the only one that changes it; others (a
+ * builder) hand it archives through coracle.images.v1.Images.
+ *
+ * Everything becomes visible by one rename of something complete, and an image's record is written
+ * only after its layers and blobs have been synced, so a crash or a power failure at any point
+ * leaves the old state or the new one. Layers that no image record names may not have been synced:
+ * after a restart they are never used again. What is in tmp/ is removed when the store is opened. A
+ * record that cannot be read is moved to quarantine/ and logged; an image whose layers are gone is
+ * dropped, so that it is pulled again; opening never fails because of it.
  *
  * A layer directory's number is short so that many fit into one page of mount options; the chain
- * ID is its identity. One process opens the store as its owner (coracle-cri): only the owner
- * removes what is unused. All calls are for the loop's thread.
+ * ID is its identity. All calls are for the loop's thread.
  */
 #pragma once
 
@@ -65,6 +69,8 @@ struct image {
     char (*chain)[IMAGE_ID_MAX]; /* chain ID of each layer, bottom first */
     size_t n_layers;
     struct map uses; /* who uses it (container IDs) */
+    int64_t created; /* when it came into the store, nanoseconds since the epoch */
+    bool removed;    /* has no names and is no longer listed; lives until its last use ends */
 };
 struct image *image_ref(struct image *image);
 struct image *image_unref(struct image *image); /* returns NULL */
@@ -85,7 +91,7 @@ void image_store_usage(const struct image_store *store, uint64_t *ret_bytes, uin
 /* Marks the image as used by @user (a container ID): its layers stay until image_store_unuse(),
  * also when its names are removed. Marks live in memory: after a restart the runtime marks again
  * every container that it finds, then calls image_store_ready(). 0, or -ENOENT when the image is
- * not in the store. */
+ * not in the store; an image that was removed while in use is found until its last use ends. */
 int image_store_use(struct image_store *store, const char *image_id, const char *user);
 void image_store_unuse(struct image_store *store, const char *image_id, const char *user);
 /* From now on unused layers may be removed. */

@@ -1,0 +1,79 @@
+/* What the store's own files share; import and pull write through this, nobody else. */
+#pragma once
+
+#include "cri/image/store.h"
+
+#include "base/json.h"
+#include "base/list.h"
+#include "base/process.h"
+
+#define RECORD_BYTES_MAX (256U << 10)
+
+struct store_layer {
+    char chain[IMAGE_ID_MAX], diff[IMAGE_ID_MAX],
+        parent[IMAGE_ID_MAX]; /* parent "": a base layer */
+    unsigned number;
+    uint64_t bytes, inodes;
+    unsigned images; /* images that consist of it */
+    unsigned holds;  /* ingestions under way that need it */
+    bool unsure;     /* left by an earlier process without an image: possibly never synced */
+};
+
+struct store_reference {
+    char *name;
+    char image[IMAGE_ID_MAX];
+};
+
+struct image_store {
+    struct loop *loop;
+    char *dir, *layers_dir, *tmp_dir, *worker;
+    int lock_fd;
+    unsigned last_number;
+    bool ready;
+    struct map layers;     /* chain ID → struct store_layer */
+    struct map images;     /* ID → struct image */
+    struct map references; /* name → struct store_reference */
+    struct list workers;   /* removals under way */
+};
+
+/* A directory of its own in tmp/, made; the caller frees the path. NULL with @err. */
+char *store_tmp_new(struct image_store *store, struct error *err);
+/* Removes a tree in the background, in a worker: it disappears from its place at once. */
+void store_trash(struct image_store *store, const char *path);
+
+/* A layer that an ingestion may build upon, NULL when it is not there. */
+struct store_layer *store_layer_find(struct image_store *store, const char *chain);
+/* While held, a layer is not collected. */
+void store_layer_hold(struct store_layer *layer);
+void store_layer_release(struct image_store *store, struct store_layer *layer);
+/* Makes the tree @dir/fs (below tmp/) a layer: @dir becomes layers/<n>. When the layer is there
+ * already that one is returned and @dir left alone. NULL with @err on failure. */
+struct store_layer *store_layer_publish(struct image_store *store, const char *dir,
+                                        const struct store_layer *what, struct error *err);
+/* "12/fs" */
+char *store_layer_name(const struct store_layer *layer);
+
+/* Blobs are small (manifest, config); @digest has been verified by the caller. */
+int store_blob_put(struct image_store *store, const char *digest, const void *data, size_t len,
+                   struct error *err);
+int store_blob_get(struct image_store *store, const char *digest, struct strbuf *out,
+                   struct error *err);
+
+/* Writes the image record, after everything it names was synced. An image that is there keeps its
+ * manifest. Returns a borrowed image. NULL with @err. */
+struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
+                              struct store_layer *const *layers, size_t n_layers,
+                              struct error *err);
+/* Points @name at the image, durably; a name that pointed elsewhere moves. */
+int store_reference_put(struct image_store *store, const char *name, struct image *image,
+                        struct error *err);
+
+/* Loading, from store_load.c. */
+void store_load(struct image_store *store);
+/* Makes tags and digests of every image from the references. */
+void store_names_changed(struct image_store *store, struct image *image);
+struct image *store_image_new(const char *id);
+/* Removes layers that nothing needs, until none is left. */
+void store_collect(struct image_store *store);
+/* Drops image and record; its references are gone already. */
+int store_image_drop(struct image_store *store, struct image *image, struct error *err);

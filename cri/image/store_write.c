@@ -1,0 +1,394 @@
+/* Changes of the store: layers, blobs, images, names, collection; see store.h. */
+#include "cri/image/store_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/times.h"
+#include "cri/image/manifest.h"
+#include "cri/image/reference.h"
+#include "cri/image/worker.h"
+
+/* ---- temporary trees ---- */
+
+char *store_tmp_new(struct image_store *store, struct error *err)
+{
+    char name[17];
+    random_hex(name, 16);
+    _cleanup_free_ char *path = fs_join(store->tmp_dir, name);
+    if (mkdir(path, 0700) < 0) {
+        (void)error_errno(err, -errno, "cannot make directory %s", path);
+        return NULL;
+    }
+    return TAKE_PTR(path);
+}
+
+struct removal {
+    struct list entry;
+    struct worker *worker;
+    char *path;
+};
+
+static void removal_free(struct removal *r)
+{
+    (void)worker_cancel(r->worker); /* the next opening sweeps what is left */
+    list_remove(&r->entry);
+    free(r->path);
+    free(r);
+}
+
+static void on_removed(const json_t *answer, const struct error *err, void *arg)
+{
+    struct removal *r = arg;
+    r->worker = NULL;
+    if (!answer)
+        log_warn("image store: a tree was not removed", "path", r->path, "error", error_text(err),
+                 NULL);
+    removal_free(r);
+}
+
+#define REMOVAL_DEADLINE_MS (30 * 60 * 1000ULL)
+
+void store_trash(struct image_store *store, const char *path)
+{
+    char name[17];
+    random_hex(name, 16);
+    struct error err = ERROR_INIT;
+    _cleanup_free_ char *to = str_printf("%s/gone-%s", store->tmp_dir, name);
+    if (rename(path, to) < 0) {
+        if (errno != ENOENT)
+            log_warn("image store: a tree was not removed", "path", path, "error", strerror(errno),
+                     NULL);
+        return;
+    }
+    struct removal *r = mem_zalloc(sizeof(*r));
+    r->path = TAKE_PTR(to);
+    list_append(&store->workers, &r->entry);
+    const char *args[] = {"remove", strrchr(r->path, '/') + 1, NULL};
+    struct worker_spec spec = {
+        .args = args, .cwd = store->tmp_dir, .deadline_ms = REMOVAL_DEADLINE_MS};
+    r->worker = worker_start(store, &spec, on_removed, r, &err);
+    if (!r->worker) {
+        log_warn("image store: a tree was not removed", "path", r->path, "error", error_text(&err),
+                 NULL);
+        removal_free(r);
+    }
+}
+
+struct image_store *image_store_free(struct image_store *store)
+{
+    if (!store)
+        return NULL;
+    LIST_FOR_EACH(e, &store->workers)
+        removal_free(LIST_ENTRY(e, struct removal, entry));
+    map_clear(&store->references);
+    map_clear(&store->images);
+    map_clear(&store->layers);
+    if (store->lock_fd >= 0)
+        (void)close(store->lock_fd);
+    free(store->dir);
+    free(store->layers_dir);
+    free(store->tmp_dir);
+    free(store->worker);
+    free(store);
+    return NULL;
+}
+
+/* ---- layers ---- */
+
+struct store_layer *store_layer_find(struct image_store *store, const char *chain)
+{
+    struct store_layer *layer = map_get(&store->layers, chain);
+    return layer && !layer->unsure ? layer : NULL;
+}
+
+static void drop_layer(struct image_store *store, struct store_layer *layer)
+{
+    _cleanup_free_ char *path = str_printf("%s/%u", store->layers_dir, layer->number);
+    (void)map_remove(&store->layers, layer->chain);
+    store_trash(store, path);
+}
+
+void store_layer_hold(struct store_layer *layer)
+{
+    layer->holds++;
+}
+
+void store_layer_release(struct image_store *store, struct store_layer *layer)
+{
+    layer->holds--;
+    if (store->ready && !layer->holds && !layer->images)
+        drop_layer(store, layer);
+}
+
+void store_collect(struct image_store *store)
+{
+    if (!store->ready)
+        return;
+    MAP_FOR_EACH(e, &store->layers) {
+        struct store_layer *layer = map_value(e);
+        if (!layer->images && !layer->holds)
+            drop_layer(store, layer);
+    }
+}
+
+static void add_text(json_t *j, const char *key, const char *value)
+{
+    (void)json_object_set_new(j, key, json_text(value));
+}
+
+struct store_layer *store_layer_publish(struct image_store *store, const char *dir,
+                                        const struct store_layer *what, struct error *err)
+{
+    struct store_layer *there = map_get(&store->layers, what->chain);
+    if (there && !there->unsure)
+        return there;
+    if (there) {
+        /* Its holder of before is gone; a container may still have it mounted, then the tree
+         * lives on unnamed until that mount goes. */
+        drop_layer(store, there);
+    }
+    struct store_layer layer = *what;
+    layer.number = store->last_number + 1;
+    layer.images = layer.holds = 0;
+    layer.unsure = false;
+    _cleanup_json_ json_t *j = json_object();
+    add_text(j, "chain", layer.chain);
+    add_text(j, "diff", layer.diff);
+    add_text(j, "parent", layer.parent);
+    (void)json_object_set_new(j, "bytes", json_integer((json_int_t)layer.bytes));
+    (void)json_object_set_new(j, "inodes", json_integer((json_int_t)layer.inodes));
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    json_encode(j, &text);
+    _cleanup_free_ char *record = fs_join(dir, "layer.json");
+    _cleanup_free_ char *to = str_printf("%s/%u", store->layers_dir, layer.number);
+    if (fs_write_atomic(record, text.data, text.len, 0600, FS_VOLATILE, err))
+        return NULL;
+    if (rename(dir, to) < 0) {
+        (void)error_errno(err, -errno, "cannot add layer %s", to);
+        return NULL;
+    }
+    store->last_number = layer.number;
+    map_set(&store->layers, layer.chain, mem_dup(&layer, sizeof(layer)));
+    return map_get(&store->layers, layer.chain);
+}
+
+/* ---- blobs ---- */
+
+static char *blob_path(const struct image_store *store, const char *digest)
+{
+    return str_printf("%s/blobs/sha256/%s", store->dir, digest_digits(digest));
+}
+
+int store_blob_put(struct image_store *store, const char *digest, const void *data, size_t len,
+                   struct error *err)
+{
+    _cleanup_free_ char *path = blob_path(store, digest);
+    /* Written again even when it is there: what is there may be damaged. */
+    return fs_write_atomic(path, data, len, 0600, FS_VOLATILE, err);
+}
+
+int store_blob_get(struct image_store *store, const char *digest, struct strbuf *out,
+                   struct error *err)
+{
+    _cleanup_free_ char *path = blob_path(store, digest);
+    int r = fs_read(path, MANIFEST_BYTES_MAX, out, err);
+    if (r)
+        return r;
+    char hex[SHA256_HEX_LEN + 1];
+    sha256_hex(strbuf_text(out), out->len, hex);
+    return strcmp(hex, digest_digits(digest)) ? error_set(err, -EIO, "%s is damaged", path) : 0;
+}
+
+/* ---- images and names ---- */
+
+static int write_record(struct image_store *store, const char *sub, const char *hex,
+                        const json_t *j, struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    json_encode(j, &text);
+    _cleanup_free_ char *path = str_printf("%s/%s/%s.json", store->dir, sub, hex);
+    return fs_write_atomic(path, text.data, text.len, 0600, FS_DURABLE, err);
+}
+
+static int write_image(struct image_store *store, const struct image *image, struct error *err)
+{
+    _cleanup_json_ json_t *j = json_object();
+    add_text(j, "id", image->id);
+    add_text(j, "manifest", image->manifest);
+    (void)json_object_set_new(j, "created", json_integer(image->created));
+    if (image->removed)
+        (void)json_object_set_new(j, "removed", json_true());
+    json_t *layers = json_array();
+    for (size_t i = 0; i < image->n_layers; i++)
+        (void)json_array_append_new(layers, json_text(image->chain[i]));
+    (void)json_object_set_new(j, "layers", layers);
+    return write_record(store, "images", digest_digits(image->id), j, err);
+}
+
+struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
+                              struct store_layer *const *layers, size_t n_layers, struct error *err)
+{
+    struct image *image = map_get(&store->images, id);
+    bool had = image != NULL;
+    if (!had) {
+        image = store_image_new(id);
+        image->created = time_now_nano();
+        image->chain = mem_zalloc((n_layers + 1) * sizeof(*image->chain));
+        for (size_t i = 0; i < n_layers; i++) {
+            memcpy(image->chain[i], layers[i]->chain, IMAGE_ID_MAX);
+            image->size += layers[i]->bytes;
+        }
+        image->n_layers = n_layers;
+    }
+    if (!had) /* the first one stays: a name by digest may have come with it */
+        (void)snprintf(image->manifest, sizeof(image->manifest), "%s", manifest);
+    image->removed = false;
+    if (write_image(store, image, err)) {
+        if (!had)
+            (void)image_unref(image);
+        return NULL;
+    }
+    if (!had) {
+        for (size_t i = 0; i < n_layers; i++)
+            layers[i]->images++;
+        map_set(&store->images, id, image);
+    }
+    return image;
+}
+
+static void reference_hex(const char *name, char hex[SHA256_HEX_LEN + 1])
+{
+    sha256_hex(name, strlen(name), hex);
+}
+
+int store_reference_put(struct image_store *store, const char *name, struct image *image,
+                        struct error *err)
+{
+    struct store_reference *old = map_get(&store->references, name);
+    if (old && str_eq(old->image, image->id))
+        return 0;
+    char hex[SHA256_HEX_LEN + 1];
+    reference_hex(name, hex);
+    _cleanup_json_ json_t *j = json_object();
+    add_text(j, "reference", name);
+    add_text(j, "image", image->id);
+    int r = write_record(store, "references", hex, j, err);
+    if (r)
+        return r;
+    struct image *before = old ? map_get(&store->images, old->image) : NULL;
+    struct store_reference reference = {.name = str_dup(name)};
+    (void)snprintf(reference.image, sizeof(reference.image), "%s", image->id);
+    map_set(&store->references, name, mem_dup(&reference, sizeof(reference)));
+    if (before)
+        store_names_changed(store, before);
+    store_names_changed(store, image);
+    return 0;
+}
+
+static void add_string(char ***list, size_t *count, const char *s)
+{
+    *list = mem_grow(*list, *count + 2, sizeof(char *));
+    (*list)[(*count)++] = str_dup(s);
+    (*list)[*count] = NULL;
+}
+
+void store_names_changed(struct image_store *store, struct image *image)
+{
+    size_t tags = 0, digests = 0;
+    (void)image_strings_free(image->tags);
+    (void)image_strings_free(image->digests);
+    image->tags = mem_zalloc(sizeof(char *));
+    image->digests = mem_zalloc(sizeof(char *));
+    MAP_FOR_EACH(e, &store->references) {
+        const struct store_reference *r = map_value(e);
+        if (!str_eq(r->image, image->id))
+            continue;
+        if (strchr(r->name, '@'))
+            add_string(&image->digests, &digests, r->name);
+        else
+            add_string(&image->tags, &tags, r->name);
+    }
+}
+
+/* ---- removal ---- */
+
+static int drop_reference(struct image_store *store, const char *name, struct error *err)
+{
+    char hex[SHA256_HEX_LEN + 1];
+    reference_hex(name, hex);
+    _cleanup_free_ char *path = str_printf("%s/references/%s.json", store->dir, hex);
+    if (unlink(path) < 0 && errno != ENOENT)
+        return error_errno(err, -errno, "cannot remove %s", path);
+    (void)map_remove(&store->references, name);
+    return 0;
+}
+
+int store_image_drop(struct image_store *store, struct image *image, struct error *err)
+{
+    if (map_count(&image->uses)) {
+        image->removed = true;
+        return write_image(store, image, err);
+    }
+    _cleanup_free_ char *path =
+        str_printf("%s/images/%s.json", store->dir, digest_digits(image->id));
+    if (unlink(path) < 0 && errno != ENOENT)
+        return error_errno(err, -errno, "cannot remove %s", path);
+    for (size_t i = 0; i < image->n_layers; i++) {
+        struct store_layer *layer = map_get(&store->layers, image->chain[i]);
+        if (layer)
+            layer->images--;
+    }
+    /* Another image may have the same manifest in theory only; the config is this image's. */
+    const char *blobs[] = {image->id, image->manifest};
+    for (size_t i = 0; i < ARRAY_SIZE(blobs); i++) {
+        _cleanup_free_ char *blob = blob_path(store, blobs[i]);
+        (void)unlink(blob);
+    }
+    (void)map_remove(&store->images, image->id);
+    store_collect(store);
+    return 0;
+}
+
+static int drop_names(struct image_store *store, const char *image_id, struct error *err)
+{
+    MAP_FOR_EACH(e, &store->references) {
+        const struct store_reference *r = map_value(e);
+        if (!str_eq(r->image, image_id))
+            continue;
+        _cleanup_free_ char *name = str_dup(r->name);
+        int code = drop_reference(store, name, err);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+int image_store_remove(struct image_store *store, const char *name, struct error *err)
+{
+    _cleanup_(image_unrefp) struct image *image = image_store_find(store, name);
+    if (!image)
+        return 0;
+    struct image_reference ref;
+    _cleanup_free_ char *text = NULL;
+    if (!digest_valid(name) && !image_reference_parse(name, &ref, NULL)) {
+        text = image_reference_text(&ref);
+        image_reference_done(&ref);
+    }
+    /* A tag among others goes alone. The last tag takes the digest names with it: they came with
+     * a pull of that tag, and the CRI's callers mean the image. */
+    bool by_tag = text && map_has(&store->references, text) && !strchr(text, '@');
+    if (by_tag && image->tags[0] && image->tags[1]) {
+        int r = drop_reference(store, text, err);
+        store_names_changed(store, image);
+        return r;
+    }
+    int r = drop_names(store, image->id, err);
+    store_names_changed(store, image);
+    return r ? r : store_image_drop(store, image, err);
+}
