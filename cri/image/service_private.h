@@ -1,0 +1,21 @@
+/* What service.c and service_import.c share. */
+#pragma once
+
+#include "cri/image/store_private.h"
+
+#include "cri/image/ingest.h"
+#include "cri/image/pull.h"
+#include "cri/image/service.h"
+#include "net/cri.pb-c.h"
+#include "net/grpc_client.h"
+#include "net/grpc_server.h"
+
+struct image_service {
+    struct image_store *store;
+    struct ingest_table table;
+    struct puller *puller;
+    struct list pulls, imports; /* calls under way */
+};
+
+void image_service_register_import(struct image_service *service, struct rpc_server *server);
+void image_service_stop_imports(struct image_service *service);
