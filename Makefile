@@ -69,7 +69,7 @@ TEST_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 TEST_PROGS := $(patsubst tests/lib/progs/%.c,$(B)/tests/bin/%,$(wildcard tests/lib/progs/*.c))
 # Programs that run inside test images: static, nothing but libc.
 IMAGE_PROGS := $(patsubst tests/lib/image/%.c,$(B)/tests/image/%,$(wildcard tests/lib/image/*.c))
-HELLO    := $(patsubst manifests/examples/%.c,$(B)/share/coracle/%,$(wildcard manifests/examples/hello.c))
+HELLO    := $(patsubst manifests/examples/%.c,$(B)/share/coracle/%.tar,$(wildcard manifests/examples/hello.c))
 
 .PHONY: all help programs deps up down test test-unit test-e2e test-asan fuzz soak bench lint format tidy \
         analyze coverage install uninstall clean
@@ -148,6 +148,13 @@ $(B)/share/coracle/%: manifests/examples/%.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -Os $(WARN) -D_GNU_SOURCE -static -s -o $@ $<
+
+# The image of the hello example: an archive that `coracle image import` takes.
+$(B)/share/coracle/%.tar: $(B)/share/coracle/% manifests/examples/mkimage
+	$(call say,IMAGE,$@)
+	$(Q)rm -rf $(@D)/$*.root && mkdir -p $(@D)/$*.root && cp $< $(@D)/$*.root/$*
+	$(Q)manifests/examples/mkimage -o $@ -n coracle.local/$*:v1 -e /$* -u 65534:65534 $(@D)/$*.root
+	$(Q)rm -rf $(@D)/$*.root
 
 .PHONY: tests
 tests: all $(UNIT) $(FUZZ) $(TEST_PROGS) $(IMAGE_PROGS)
