@@ -1,8 +1,8 @@
 /*
  * resource.Quantity: exact decimal numbers with SI suffixes ("100m", "1.5Gi", "2e3"), parsed,
- * compared, added and written as upstream does. Values are held in units of 10^-9 (upstream's
- * finest scale; finer parts round up, away from zero) in 128 bits kept as two 64-bit halves, so the
- * range is that of upstream: ±(2^63-1) of the unit; larger magnitudes are capped there.
+ * compared, added and written as upstream does. The finest unit is 10^-9, finer parts round up,
+ * away from zero; magnitudes are capped at 2^63-1 (upstream keeps some larger ones, such as
+ * "10E").
  */
 #pragma once
 
