@@ -84,6 +84,7 @@ struct schema_field {
     bool checked;   /* required of clients: validation refuses an object without it */
     bool immutable; /* once set, an update may not change it */
     bool deprecated;
+    bool zero_is_unset;         /* the default also takes the place of 0 */
     const json_t *def;          /* default, NULL when none */
     const char *patch_strategy; /* "merge", "replace", "retainKeys", "merge,retainKeys"; NULL */
     const char *patch_merge_key;

@@ -220,6 +220,8 @@ static int parse_attribute(struct parser *p, const char *word, struct schema_fie
         f->immutable = true;
     else if (str_eq(word, "deprecated"))
         f->deprecated = true;
+    else if (str_eq(word, "zero-is-unset"))
+        f->zero_is_unset = true;
     else if (str_starts(word, "default="))
         return parse_default(p, value, f);
     else if (str_starts(word, "patch="))

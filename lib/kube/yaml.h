@@ -31,3 +31,6 @@ json_t *yaml_parse_one(const char *data, size_t len, struct error *err);
 
 /* Appends @value as block-style YAML with sorted keys, as `kubectl get -o yaml` prints. */
 void yaml_write(const json_t *value, struct strbuf *out);
+
+/* Whether a scalar without quotes is read as a string, not a number, boolean or null. */
+bool yaml_plain_is_string(const char *text);
