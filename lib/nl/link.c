@@ -131,6 +131,7 @@ static void put_veth(struct nl_msg *msg, const struct link_veth *veth)
     netlink_put_string(msg, IFLA_INFO_KIND, "veth");
     struct nlattr *data = netlink_nest(msg, IFLA_INFO_DATA);
     struct nlattr *peer = netlink_nest(msg, VETH_INFO_PEER);
+    /* Not up yet: the kernel would open it before it has its other half. */
     struct ifinfomsg h = {.ifi_family = AF_UNSPEC};
     if (nlmsg_append(msg, &h, sizeof(h), NLMSG_ALIGNTO) < 0)
         abort();
