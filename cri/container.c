@@ -1,0 +1,404 @@
+/* Containers: their life after they were made; see container.h (making: container_create.c). */
+#include "cri/container.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/times.h"
+#include "cri/events.h"
+#include "cri/record.h"
+#include "cri/resources.h"
+#include "cri/signals.h"
+#include "net/pbjson.h"
+
+#define KILL_DEADLINE_MS 10000
+#define REAP_TRIES       400
+#define STOP_MAX_S       (INT64_C(10) * 365 * 24 * 3600)
+
+static void on_deadline(void *arg);
+static void on_reap(void *arg);
+
+int container_check(const Runtime__V1__ContainerConfig *config, struct error *err)
+{
+    if (!config)
+        return error_set_field(err, -EINVAL, "config", "config: missing");
+    if (!config->metadata || !config->metadata->name[0])
+        return error_set_field(err, -EINVAL, "config.metadata.name",
+                               "config.metadata.name: missing");
+    if (!config->image || !config->image->image[0])
+        return error_set_field(err, -EINVAL, "config.image.image", "config.image.image: missing");
+    return 0;
+}
+
+struct container *container_new(struct sandbox *sandbox, const char *id,
+                                Runtime__V1__ContainerConfig *config)
+{
+    struct container *c = mem_zalloc(sizeof(*c));
+    c->rt = sandbox->rt;
+    c->sandbox = sandbox;
+    c->config = config;
+    (void)snprintf(c->id, sizeof(c->id), "%s", id);
+    c->layer_dir = fs_join(c->rt->containers_dir, c->id);
+    list_init(&c->stop_waiters);
+    list_init(&c->remove_waiters);
+    loop_timer_init(&c->deadline, c->rt->loop, "container stop", on_deadline, c);
+    loop_timer_init(&c->reap, c->rt->loop, "container cgroup", on_reap, c);
+    list_append(&sandbox->containers, &c->entry);
+    map_set(&c->rt->containers, c->id, c);
+    return c;
+}
+
+void container_free(struct container *c)
+{
+    if (!c)
+        return;
+    list_remove(&c->entry);
+    (void)map_take(&c->rt->containers, c->id);
+    loop_timer_done(&c->deadline);
+    loop_timer_done(&c->reap);
+    runtime__v1__container_config__free_unpacked(c->config, NULL);
+    free(c->image_id);
+    free(c->image_user);
+    free(c->image_cwd);
+    (void)image_strings_free(c->image_env);
+    free(c->cgroup);
+    free(c->log_path);
+    free(c->layer_dir);
+    free(c->reason);
+    free(c->message);
+    free(c);
+}
+
+static void save(struct container *c)
+{
+    struct error err = ERROR_INIT;
+    if (container_save(c, &err) < 0)
+        log_error("cannot record a container", "container", c->id, "error", error_text(&err), NULL);
+}
+
+int container_stop_signal(const Runtime__V1__ContainerConfig *config, const char *image_signal)
+{
+    int number = signal_of_cri(config->stop_signal);
+    if (number > 0)
+        return number;
+    if (image_signal && *image_signal && (number = signal_parse(image_signal)) > 0)
+        return number;
+    return SIGTERM;
+}
+
+/* ---- the cgroup ---- */
+static void on_reap(void *arg)
+{
+    struct container *c = arg;
+    struct error err = ERROR_INIT;
+    (void)cgroup_kill(c->rt->cgs, c->cgroup, NULL);
+    int r = cgroup_remove(c->rt->cgs, c->cgroup, &err);
+    if (r == -EBUSY && c->reap_tries++ < REAP_TRIES) {
+        loop_timer_set(&c->reap, c->reap_tries < 20 ? 1 : 25);
+        return;
+    }
+    if (r < 0)
+        log_warn("cannot remove a container's cgroup", "container", c->id, "error",
+                 error_text(&err), NULL);
+    c->cgroup_gone = true;
+    container_done_fn *cb = c->on_reaped;
+    c->on_reaped = NULL;
+    if (cb)
+        cb(c);
+}
+
+void container_reap(struct container *c, container_done_fn *cb)
+{
+    c->on_reaped = cb;
+    if (!c->cgroup_gone && !loop_timer_armed(&c->reap)) {
+        c->reap_tries = 0;
+        on_reap(c);
+    } else if (c->cgroup_gone && cb) {
+        c->on_reaped = NULL;
+        cb(c);
+    }
+}
+
+/* ---- start ---- */
+struct starting {
+    struct container *c;
+    done_fn cb;
+    void *arg;
+};
+
+static const char *reason_of(int exit_code, bool oom_killed)
+{
+    return oom_killed ? "OOMKilled" : exit_code == 0 ? "Completed" : "Error";
+}
+
+void container_exited(struct container *c, int exit_code, bool oom_killed, int64_t finished_ns,
+                      const char *reason, const char *message)
+{
+    if (c->state == CONTAINER_EXITED || c->state == CONTAINER_CREATING)
+        return;
+    c->state = CONTAINER_EXITED;
+    c->pid = 0;
+    c->exit_code = exit_code;
+    c->finished_ns = finished_ns ? finished_ns : time_now_nano();
+    free(c->reason);
+    c->reason = str_dup(reason ? reason : reason_of(exit_code, oom_killed));
+    free(c->message);
+    c->message = str_dup(message);
+    loop_timer_stop(&c->deadline);
+    save(c);
+    log_debug("container exited", "container", c->id, "reason", c->reason, NULL);
+    container_reap(c, c->on_reaped);
+    events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STOPPED_EVENT,
+                c->sandbox, c);
+    waiters_finish(&c->stop_waiters, 0, NULL);
+}
+
+static void begin_stop(struct container *c, int64_t timeout_s);
+
+static void on_started(const struct shim_reply *reply, void *arg)
+{
+    struct starting *st = arg;
+    struct container *c = st->c;
+    struct error err = ERROR_INIT;
+    int code = reply->code;
+    if (code < 0) {
+        (void)error_set(&err, code, "%s", reply->message);
+        if (c->state == CONTAINER_STARTING) {
+            c->started_ns = time_now_nano();
+            container_exited(c, reply->exit_code ? reply->exit_code : 128, false, 0, "StartError",
+                             reply->message);
+        }
+    } else if (c->state == CONTAINER_STARTING) {
+        c->state = CONTAINER_RUNNING;
+        c->pid = reply->pid;
+        c->started_ns = reply->time_ns;
+        save(c);
+        if (reply->notes && *reply->notes)
+            log_debug("not everything could be applied", "container", c->id, "notes", reply->notes,
+                      NULL);
+        events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STARTED_EVENT,
+                    c->sandbox, c);
+        if (!list_empty(&c->stop_waiters))
+            begin_stop(c, 0);
+    }
+    st->cb(code, &err, st->arg);
+    free(st);
+}
+
+void container_start(struct container *c, done_fn cb, void *arg)
+{
+    struct error err = ERROR_INIT;
+    if (c->removing || c->state != CONTAINER_CREATED) {
+        (void)error_set(&err, -EBADFD, "container %s is not in the created state", c->id);
+        cb(-EBADFD, &err, arg);
+        return;
+    }
+    if (c->sandbox->state != SANDBOX_READY || !c->sandbox->shim) {
+        (void)error_set(&err, -EBADFD, "sandbox %s is not ready", c->sandbox->id);
+        cb(-EBADFD, &err, arg);
+        return;
+    }
+    struct starting *st = mem_zalloc(sizeof(*st));
+    *st = (struct starting){c, cb, arg};
+    c->state = CONTAINER_STARTING;
+    int r = shim_start_container(c->sandbox->shim, c->id, on_started, st);
+    if (r < 0) {
+        c->state = CONTAINER_CREATED;
+        free(st);
+        (void)error_errno(&err, r, "cannot talk to the shim of sandbox %s", c->sandbox->id);
+        cb(r, &err, arg);
+    }
+}
+
+/* ---- stop ---- */
+static void on_signalled(const struct shim_reply *reply, void *arg)
+{
+    (void)arg;
+    if (reply->code < 0 && reply->code != -ECONNRESET)
+        log_warn("cannot signal a container", "error", reply->message, NULL);
+}
+
+static void send_signal(struct container *c, int signo, bool all)
+{
+    if (c->sandbox->shim)
+        (void)shim_kill(c->sandbox->shim, c->id, NULL, signo, all, on_signalled, NULL);
+}
+
+static void kill_now(struct container *c)
+{
+    c->stop = STOP_KILLED;
+    send_signal(c, SIGKILL, true);
+    loop_timer_set(&c->deadline, KILL_DEADLINE_MS);
+}
+
+static void on_deadline(void *arg)
+{
+    struct container *c = arg;
+    if (c->stop == STOP_SIGNALLED) {
+        kill_now(c);
+        return;
+    }
+    struct error err = ERROR_INIT;
+    (void)error_set(&err, -ETIMEDOUT, "container %s has not ended %d s after SIGKILL", c->id,
+                    KILL_DEADLINE_MS / 1000);
+    (void)cgroup_kill(c->rt->cgs, c->cgroup, NULL);
+    c->stop = STOP_NONE;
+    waiters_finish(&c->stop_waiters, -ETIMEDOUT, &err);
+}
+
+static void begin_stop(struct container *c, int64_t timeout_s)
+{
+    if (timeout_s <= 0) {
+        if (c->stop != STOP_KILLED)
+            kill_now(c);
+        return;
+    }
+    if (timeout_s > STOP_MAX_S)
+        timeout_s = STOP_MAX_S;
+    if (c->stop == STOP_KILLED)
+        return;
+    if (c->stop == STOP_NONE)
+        send_signal(c, c->stop_signal, false);
+    c->stop = STOP_SIGNALLED;
+    loop_timer_set(&c->deadline, (uint64_t)timeout_s * 1000);
+}
+
+void container_stop(struct container *c, int64_t timeout_s, done_fn cb, void *arg)
+{
+    if (c->state != CONTAINER_RUNNING && c->state != CONTAINER_STARTING) {
+        cb(0, NULL, arg);
+        return;
+    }
+    waiters_add(&c->stop_waiters, cb, arg);
+    if (c->state == CONTAINER_RUNNING)
+        begin_stop(c, timeout_s);
+}
+
+/* ---- remove ---- */
+static int remove_tree(void *data, struct error *err)
+{
+    return fs_remove_tree(data, err);
+}
+
+static void on_tree_removed(int code, const struct error *err, void *data)
+{
+    if (code < 0)
+        log_warn("cannot remove a container's layer", "error", error_text(err), NULL);
+    free(data);
+}
+
+void container_discard(struct container *c)
+{
+    struct runtime *rt = c->rt;
+    /* Out of the way first: removing many files takes its time. */
+    char *trash = str_printf("%s/trash-%s", rt->containers_dir, c->id);
+    if (rename(c->layer_dir, trash) == 0)
+        job_run(rt->jobs, remove_tree, on_tree_removed, trash);
+    else
+        free(trash);
+    container_forget(c);
+    if (c->image_id)
+        image_store_unuse(rt->images, c->image_id, c->id);
+    container_free(c);
+}
+
+static void removed(struct container *c)
+{
+    struct list waiters;
+    list_init(&waiters);
+    while (!list_empty(&c->remove_waiters)) {
+        struct list *e = c->remove_waiters.next;
+        list_remove(e);
+        list_append(&waiters, e);
+    }
+    list_remove(&c->entry);
+    events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_DELETED_EVENT,
+                c->sandbox, c);
+    container_discard(c);
+    waiters_finish(&waiters, 0, NULL);
+}
+
+static void on_forgotten(const struct shim_reply *reply, void *arg)
+{
+    if (reply->code < 0 && reply->code != -ECONNRESET && reply->code != -ENOENT)
+        log_warn("a shim cannot forget a container", "error", reply->message, NULL);
+    container_reap(arg, removed);
+}
+
+static void on_stopped(int code, const struct error *err, void *arg)
+{
+    struct container *c = arg;
+    if (code < 0) {
+        c->removing = false;
+        waiters_finish(&c->remove_waiters, code, err);
+        return;
+    }
+    struct shim *shim = c->sandbox->shim;
+    if (!shim || shim_remove(shim, c->id, on_forgotten, c) < 0)
+        container_reap(c, removed);
+}
+
+void container_remove(struct container *c, done_fn cb, void *arg)
+{
+    waiters_add(&c->remove_waiters, cb, arg);
+    if (c->removing)
+        return;
+    c->removing = true;
+    container_stop(c, 0, on_stopped, c);
+}
+
+/* ---- update ---- */
+static void merge_resources(Runtime__V1__LinuxContainerResources *to,
+                            const Runtime__V1__LinuxContainerResources *from)
+{
+    if (from->cpu_period)
+        to->cpu_period = from->cpu_period;
+    if (from->cpu_quota)
+        to->cpu_quota = from->cpu_quota;
+    if (from->cpu_shares)
+        to->cpu_shares = from->cpu_shares;
+    if (from->memory_limit_in_bytes)
+        to->memory_limit_in_bytes = from->memory_limit_in_bytes;
+    if (from->memory_swap_limit_in_bytes)
+        to->memory_swap_limit_in_bytes = from->memory_swap_limit_in_bytes;
+    if (from->oom_score_adj)
+        to->oom_score_adj = from->oom_score_adj;
+    if (from->cpuset_cpus[0]) {
+        if (to->cpuset_cpus != (char *)(uintptr_t)protobuf_c_empty_string)
+            free(to->cpuset_cpus);
+        to->cpuset_cpus = str_dup(from->cpuset_cpus);
+    }
+    if (from->cpuset_mems[0]) {
+        if (to->cpuset_mems != (char *)(uintptr_t)protobuf_c_empty_string)
+            free(to->cpuset_mems);
+        to->cpuset_mems = str_dup(from->cpuset_mems);
+    }
+}
+
+int container_update(struct container *c, const Runtime__V1__LinuxContainerResources *resources,
+                     struct error *err)
+{
+    if (c->state != CONTAINER_CREATED && c->state != CONTAINER_RUNNING)
+        return error_set(err, -EBADFD, "container %s is neither created nor running", c->id);
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    _cleanup_strbuf_ struct strbuf notes = STRBUF_INIT;
+    struct cgroup_limits limits;
+    int r = resources_to_limits(&a, resources, &limits, err);
+    if (r == 0)
+        r = cgroup_set(c->rt->cgs, c->cgroup, &limits, &notes, err);
+    if (r < 0)
+        return r;
+    if (!c->config->linux) {
+        c->config->linux = mem_zalloc(sizeof(*c->config->linux));
+        runtime__v1__linux_container_config__init(c->config->linux);
+    }
+    if (!c->config->linux->resources)
+        c->config->linux->resources =
+            (Runtime__V1__LinuxContainerResources *)pbjson_copy(&resources->base);
+    else
+        merge_resources(c->config->linux->resources, resources);
+    return container_save(c, err);
+}

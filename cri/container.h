@@ -1,0 +1,82 @@
+/*
+ * Containers: CREATED → RUNNING → EXITED. The shim runs them; the daemon keeps what the kubelet may
+ * ask about, in memory and in a record on tmpfs.
+ */
+#pragma once
+
+#include "cri/sandbox.h"
+
+#define CONTAINER_ID_LEN 64
+
+enum container_state {
+    CONTAINER_CREATING, /* not answered yet; undone when found at start */
+    CONTAINER_CREATED,
+    CONTAINER_STARTING,
+    CONTAINER_RUNNING,
+    CONTAINER_EXITED,
+};
+
+struct container;
+typedef void container_done_fn(struct container *container);
+
+struct container {
+    struct runtime *rt;
+    struct sandbox *sandbox;
+    struct list entry; /* in sandbox->containers */
+    char id[CONTAINER_ID_LEN + 1];
+    Runtime__V1__ContainerConfig *config;
+    char *image_id; /* "sha256:…" */
+    /* What a process executed later needs of the image, which may be gone by then. */
+    char *image_user, *image_cwd;
+    char **image_env; /* NULL-terminated; NULL: none */
+    char *cgroup;     /* path for base/cgroup.h */
+    char *log_path;   /* absolute; NULL: none */
+    char *layer_dir;  /* <containers_dir>/<id> */
+    int stop_signal;
+    enum container_state state;
+    pid_t pid;
+    int64_t created_ns, started_ns, finished_ns;
+    int exit_code;
+    char *reason, *message; /* NULL: none */
+    bool removing;
+    enum { STOP_NONE, STOP_SIGNALLED, STOP_KILLED } stop;
+    struct list stop_waiters, remove_waiters;
+    struct loop_timer deadline; /* of a stop */
+    bool cgroup_gone;
+    unsigned reap_tries;
+    struct loop_timer reap;       /* tries again to remove the cgroup */
+    container_done_fn *on_reaped; /* who waits for that */
+};
+
+typedef void (*container_fn)(struct container *container, int code, const struct error *err,
+                             void *arg);
+
+/* Makes a container; on failure nothing of it is left and @container is NULL. */
+void container_create(struct sandbox *sandbox, const Runtime__V1__ContainerConfig *config,
+                      container_fn cb, void *arg);
+void container_start(struct container *container, done_fn cb, void *arg);
+/* Sends the stop signal, after @timeout_s seconds SIGKILL. Idempotent. */
+void container_stop(struct container *container, int64_t timeout_s, done_fn cb, void *arg);
+void container_remove(struct container *container, done_fn cb, void *arg);
+int container_update(struct container *container,
+                     const Runtime__V1__LinuxContainerResources *resources, struct error *err);
+
+/* The first process has ended (or is known to have). */
+void container_exited(struct container *container, int exit_code, bool oom_killed,
+                      int64_t finished_ns, const char *reason, const char *message);
+
+/* Whether the parts of the configuration that everything relies on are there. -EINVAL. */
+int container_check(const Runtime__V1__ContainerConfig *config, struct error *err);
+
+/* ---- for adoption (adopt.c) ---- */
+struct container *container_new(struct sandbox *sandbox, const char *id,
+                                Runtime__V1__ContainerConfig *config);
+void container_free(struct container *container);
+/* Kills what is left in the container's cgroup and removes it; @cb (may be NULL) when it is gone.
+ */
+void container_reap(struct container *container, container_done_fn *cb);
+/* Takes away what a container that was never answered, or is removed, has in the host, and frees
+ * it. */
+void container_discard(struct container *container);
+/* The signal of the configuration, or the image's, or SIGTERM. */
+int container_stop_signal(const Runtime__V1__ContainerConfig *config, const char *image_signal);

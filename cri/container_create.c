@@ -1,0 +1,229 @@
+/* Making a container: from the request to one that only waits to be started; see container.h. */
+#include "cri/container.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/digest.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/times.h"
+#include "cri/events.h"
+#include "cri/record.h"
+#include "cri/resources.h"
+#include "cri/spec.h"
+#include "net/pbjson.h"
+
+struct creation {
+    struct container *c;
+    container_fn cb;
+    void *arg;
+};
+
+static bool has_dotdot(const char *path)
+{
+    for (const char *p = path; (p = strstr(p, "..")); p++)
+        if ((p == path || p[-1] == '/') && (p[2] == '/' || !p[2]))
+            return true;
+    return false;
+}
+
+static int check(const struct sandbox *s, const Runtime__V1__ContainerConfig *config,
+                 struct error *err)
+{
+    int r = container_check(config, err);
+    if (r < 0)
+        return r;
+    if (has_dotdot(config->log_path) || config->log_path[0] == '/')
+        return error_set_field(err, -EINVAL, "config.log_path",
+                               "config.log_path: \"%s\" leaves the log directory",
+                               config->log_path);
+    LIST_FOR_EACH(e, &s->containers) {
+        const struct container *c = LIST_ENTRY(e, struct container, entry);
+        if (str_eq(c->config->metadata->name, config->metadata->name) &&
+            c->config->metadata->attempt == config->metadata->attempt)
+            return error_set(err, -EEXIST,
+                             "container %s of this sandbox has the same name and attempt", c->id);
+    }
+    return 0;
+}
+
+/* The upper directory's owner and mode are what the container sees as those of "/". */
+static int make_upper(const struct container *c, const char *top_layer, char **ret_upper,
+                      char **ret_work, struct error *err)
+{
+    *ret_upper = fs_join(c->layer_dir, "upper");
+    *ret_work = fs_join(c->layer_dir, "work");
+    int r = fs_mkdirs(*ret_upper, 0755, err);
+    if (r == 0)
+        r = fs_mkdirs(*ret_work, 0700, err);
+    struct stat st;
+    if (r < 0 || !top_layer || stat(top_layer, &st) < 0)
+        return r;
+    if (chown(*ret_upper, st.st_uid, st.st_gid) < 0 || chmod(*ret_upper, st.st_mode & 07777) < 0)
+        return error_errno(err, -errno, "%s", *ret_upper);
+    return 0;
+}
+
+static int make_log_directory(const struct container *c, struct error *err)
+{
+    if (!c->log_path)
+        return 0;
+    _cleanup_free_ char *dir = str_dup(c->log_path);
+    char *slash = strrchr(dir, '/');
+    *slash = '\0';
+    return *dir ? fs_mkdirs(dir, 0755, err) : 0;
+}
+
+static int make_cgroup(struct container *c, struct arena *a, const struct launch_spec *spec,
+                       struct error *err)
+{
+    struct cgroup_limits limits;
+    const Runtime__V1__LinuxContainerResources *resources =
+        c->config->linux ? c->config->linux->resources : NULL;
+    _cleanup_strbuf_ struct strbuf notes = STRBUF_INIT;
+    int r = resources_to_limits(a, resources, &limits, err);
+    if (r == 0)
+        r = cgroup_create(c->rt->cgs, c->cgroup, err);
+    if (r == 0)
+        r = cgroup_set(c->rt->cgs, c->cgroup, &limits, &notes, err);
+    if (r == 0)
+        r = resources_set_devices(c->rt->cgs, c->cgroup, spec, err);
+    if (r == 0 && notes.len)
+        log_debug("limits that this host lacks", "container", c->id, "notes", strbuf_text(&notes),
+                  NULL);
+    return r;
+}
+
+static void set_paths(struct container *c)
+{
+    const struct sandbox *s = c->sandbox;
+    const char *parent = s->config->linux ? s->config->linux->cgroup_parent : "";
+    if (*parent)
+        c->cgroup = str_printf("%s%s/%s", *parent == '/' ? "" : "/", parent, c->id);
+    else
+        c->cgroup = str_printf("%s/%s/%s", c->rt->pods_cgroup, s->id, c->id);
+    if (s->config->log_directory[0] && c->config->log_path[0])
+        c->log_path = fs_join(s->config->log_directory, c->config->log_path);
+}
+
+static void take_image(struct container *c, const struct image_config *image)
+{
+    c->stop_signal = container_stop_signal(c->config, image->stop_signal);
+    c->image_user = str_dup(image->user);
+    c->image_cwd = str_dup(image->working_dir);
+    size_t n = 0;
+    while (image->env[n])
+        n++;
+    c->image_env = mem_zalloc((n + 1) * sizeof(char *));
+    for (size_t i = 0; i < n; i++)
+        c->image_env[i] = str_dup(image->env[i]);
+}
+
+static void on_reaped(struct container *c)
+{
+    container_discard(c);
+}
+
+static void failed(struct creation *cr, int code, const struct error *err)
+{
+    container_reap(cr->c, on_reaped);
+    cr->cb(NULL, code, err, cr->arg);
+    free(cr);
+}
+
+static void on_created(const struct shim_reply *reply, void *arg)
+{
+    struct creation *cr = arg;
+    struct container *c = cr->c;
+    struct error err = ERROR_INIT;
+    if (reply->code < 0) {
+        failed(cr, error_set(&err, reply->code, "%s", reply->message), &err);
+        return;
+    }
+    c->state = CONTAINER_CREATED;
+    if (container_save(c, &err) < 0) {
+        failed(cr, err.code, &err);
+        return;
+    }
+    events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_CREATED_EVENT,
+                c->sandbox, c);
+    cr->cb(c, 0, NULL, cr->arg);
+    free(cr);
+}
+
+static int give_to_shim(struct creation *cr, const struct launch_spec *spec, struct error *err)
+{
+    struct container *c = cr->c;
+    struct shim_container sc = {.id = c->id,
+                                .log_path = c->log_path,
+                                .stdin_open = c->config->stdin,
+                                .stdin_once = c->config->stdin_once};
+    return shim_create(c->sandbox->shim, &sc, spec, c->rt->cgs, on_created, cr, err);
+}
+
+/* All that puts something into the host; on failure the caller discards the container. */
+static int make(struct creation *cr, struct image *image, struct error *err)
+{
+    struct container *c = cr->c;
+    struct runtime *rt = c->rt;
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    _cleanup_(image_config_done) struct image_config config = {.user = NULL};
+    _cleanup_free_ char *upper = NULL;
+    _cleanup_free_ char *work = NULL;
+    char **layers = NULL;
+    int r = image_config_load(rt->images, image, &config, err);
+    if (r < 0)
+        return error_prefix(err, r, "image %s", c->config->image->image);
+    take_image(c, &config);
+    if ((r = container_save(c, err)) < 0 ||
+        (r = image_store_use(rt->images, c->image_id, c->id)) < 0)
+        return r;
+    struct spec_pod pod;
+    sandbox_spec_pod(c->sandbox, &a, &pod);
+    if ((r = image_layer_paths(rt->images, image, &layers, err)) < 0)
+        return r;
+    struct launch_spec spec;
+    if ((r = make_upper(c, layers[0], &upper, &work, err)) == 0 &&
+        (r = make_log_directory(c, err)) == 0) {
+        struct spec_root root = {(const char *const *)layers, upper, work};
+        r = spec_build(&a, c->config, &config, &pod, &root, c->cgroup, &spec, err);
+    }
+    if (r == 0 && (r = make_cgroup(c, &a, &spec, err)) == 0)
+        r = give_to_shim(cr, &spec, err);
+    (void)image_strings_free(layers);
+    return r;
+}
+
+void container_create(struct sandbox *s, const Runtime__V1__ContainerConfig *config,
+                      container_fn cb, void *arg)
+{
+    struct error err = ERROR_INIT;
+    int r = check(s, config, &err);
+    if (r == 0 && (s->state != SANDBOX_READY || !s->shim || s->removing))
+        r = error_set(&err, -EBADFD, "sandbox %s is not ready", s->id);
+    if (r < 0) {
+        cb(NULL, r, &err, arg);
+        return;
+    }
+    struct image *image = image_store_find(s->rt->images, config->image->image);
+    if (!image) {
+        r = error_set_field(&err, -ENOENT, "config.image.image", "image \"%s\" is not here",
+                            config->image->image);
+        cb(NULL, r, &err, arg);
+        return;
+    }
+    char id[CONTAINER_ID_LEN + 1];
+    random_hex(id, CONTAINER_ID_LEN);
+    struct creation *cr = mem_zalloc(sizeof(*cr));
+    *cr = (struct creation){.cb = cb, .arg = arg};
+    cr->c = container_new(s, id, (Runtime__V1__ContainerConfig *)pbjson_copy(&config->base));
+    cr->c->created_ns = time_now_nano();
+    cr->c->image_id = str_dup(image->id);
+    set_paths(cr->c);
+    r = make(cr, image, &err);
+    (void)image_unref(image);
+    if (r < 0)
+        failed(cr, r, &err);
+}

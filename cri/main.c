@@ -1,0 +1,105 @@
+/* coracle-cri: the container runtime of a Kubernetes node. Flags and wiring. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/strbuf.h"
+#include "cri/runtime.h"
+
+struct program {
+    struct loop *loop;
+    struct daemon_signals signals;
+    struct runtime *rt;
+};
+
+static void on_ready(void *arg, int code, const struct error *err)
+{
+    struct program *p = arg;
+    if (code < 0) {
+        log_error("cannot serve", "error", error_text(err), NULL);
+        loop_stop(p->loop, 1);
+        return;
+    }
+    log_info("serving", "version", CORACLE_VERSION, NULL);
+    daemon_notify("READY=1");
+}
+
+/* The programs that are run (iptables) are in the system directories, whatever our PATH. */
+static void complete_path(void)
+{
+    const char *path = getenv("PATH");
+    if (path && strstr(path, "/usr/sbin"))
+        return;
+    char *complete =
+        str_printf("%s%s/usr/sbin:/usr/bin:/sbin:/bin", path ? path : "", path && *path ? ":" : "");
+    (void)setenv("PATH", complete, 1);
+    free(complete);
+}
+
+static int run(const struct runtime_options *opts)
+{
+    struct program p = {.loop = loop_new()};
+    struct error err = ERROR_INIT;
+    daemon_stop_on_signals(&p.signals, p.loop);
+    int code = 1;
+    if (runtime_start(p.loop, opts, on_ready, &p, &p.rt, &err) < 0)
+        log_error("cannot start", "error", error_text(&err), NULL);
+    else
+        code = loop_run(p.loop);
+    (void)runtime_free(p.rt);
+    daemon_signals_done(&p.signals);
+    (void)loop_free(p.loop);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct runtime_options opts = {
+        .root = "", .bridge = "coracle0", .cgroup_driver = "cgroupfs", .cgroup_root = "/"};
+    int verbosity = 0;
+    bool help = false;
+    const struct option_def defs[] = {
+        {"root", 0, OPTION_STRING, &opts.root, "DIR", "prefix of every path"},
+        {"listen", 0, OPTION_STRING, &opts.listen, "unix:///PATH",
+         "socket to serve (DIR/run/coracle/cri.sock)"},
+        {"pod-cidr", 0, OPTION_STRING, &opts.pod_cidr, "CIDR",
+         "addresses of this node's pods (told by the kubelet otherwise)"},
+        {"cluster-cidr", 0, OPTION_STRING, &opts.cluster_cidr, "CIDR",
+         "addresses of all pods: not masqueraded (the pod CIDR)"},
+        {"bridge", 0, OPTION_STRING, &opts.bridge, "NAME", "bridge of the pods (coracle0)"},
+        {"cgroup-driver", 0, OPTION_STRING, &opts.cgroup_driver, "NAME", "cgroupfs"},
+        {"cgroup-root", 0, OPTION_STRING, &opts.cgroup_root, "PATH",
+         "cgroup below which shims, and pods that name none, live (/)"},
+        {"insecure-registry", 0, OPTION_LIST, &opts.insecure, "HOST:PORT",
+         "registry to speak plain HTTP to"},
+        {"libexec", 0, OPTION_STRING, &opts.libexec, "DIR",
+         "directory of coracle-shim and its companions (beside this program)"},
+        {"v", 0, OPTION_INT, &verbosity, "N", "log level, as upstream's"},
+        {"help", 'h', OPTION_BOOL, &help, NULL, "show this text"},
+        {NULL}};
+    struct error err = ERROR_INIT;
+    char **words = mem_zalloc((size_t)argc * sizeof(*words));
+    int n = options_parse(defs, argc, argv, false, words, &err);
+    if (n > 0)
+        n = error_set(&err, -EINVAL, "unexpected argument \"%s\"", words[0]);
+    free(words);
+    if (n < 0) {
+        (void)fprintf(stderr, "coracle-cri: %s\n", error_text(&err));
+        option_list_done(&opts.insecure);
+        return 2;
+    }
+    if (help) {
+        (void)printf("coracle-cri: the container runtime of a Kubernetes node (CRI v1)\n\n");
+        options_help(defs, stdout);
+        option_list_done(&opts.insecure);
+        return 0;
+    }
+    daemon_init("coracle-cri", verbosity);
+    complete_path();
+    int code = run(&opts);
+    option_list_done(&opts.insecure);
+    return code;
+}

@@ -1,0 +1,77 @@
+/*
+ * The CRI runtime: what the daemon is made of. Sandboxes and containers are objects with their own
+ * operations (sandbox.h, container.h); api_*.c translate between them and the protocol's messages.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/cgroup.h"
+#include "base/loop.h"
+#include "base/map.h"
+#include "base/options.h"
+#include "cri/arena.h"
+#include "cri/image/service.h"
+#include "cri/image/store.h"
+#include "cri/job.h"
+#include "cri/network.h"
+#include "net/cri.pb-c.h"
+#include "net/grpc_server.h"
+
+struct events;
+struct streaming;
+struct start;
+
+struct runtime_options {
+    const char *root;          /* prefix of every path; "" */
+    const char *listen;        /* NULL: unix://<root>/run/coracle/cri.sock */
+    const char *pod_cidr;      /* NULL: told by UpdateRuntimeConfig */
+    const char *cluster_cidr;  /* NULL: the pod CIDR */
+    const char *bridge;        /* "coracle0" */
+    const char *cgroup_driver; /* "cgroupfs" */
+    const char *cgroup_root;   /* "/": below which our own groups are made */
+    const char *libexec;       /* where coracle-shim and its companions are; NULL: beside us */
+    struct option_list insecure;
+};
+
+struct runtime {
+    struct loop *loop;
+    const struct runtime_options *opts;
+    char *sandboxes_dir;  /* <root>/run/coracle/sandboxes: state */
+    char *containers_dir; /* <root>/var/lib/coracle/containers: writable layers */
+    char *libexec;
+    char *shims_cgroup, *pods_cgroup;
+    int lock_fd;
+
+    struct cgroups *cgs;
+    struct jobs *jobs;
+    struct network *network;
+    struct image_store *images;
+    struct image_service *image_service;
+    struct rpc *rpc;
+    struct rpc_server *server;
+    struct events *events;
+    struct streaming *streaming;
+
+    struct map sandboxes;  /* id → struct sandbox */
+    struct map containers; /* id → struct container */
+    struct map execs;      /* "<container>/<exec>" → struct exec (exec.h) */
+
+    /* Start-up: adoption is over when nobody has anything outstanding. */
+    unsigned adopting;
+    void (*adopted)(struct runtime *rt);
+    struct start *start; /* who waits for that */
+};
+
+/* Takes the lock (-EBUSY: another daemon has this root), opens everything and begins to adopt what
+ * the last daemon left; the socket is served once that is over, and then @ready is called. */
+int runtime_start(struct loop *loop, const struct runtime_options *opts,
+                  void (*ready)(void *arg, int code, const struct error *err), void *arg,
+                  struct runtime **ret, struct error *err);
+/* Leaves shims and containers as they are. NULL is harmless; returns NULL. */
+struct runtime *runtime_free(struct runtime *rt);
+
+/* The sandbox or container with this id, or the one whose id starts with it when no other does.
+ * NULL. */
+struct sandbox *runtime_sandbox(const struct runtime *rt, const char *id);
+struct container *runtime_container(const struct runtime *rt, const char *id);
