@@ -11,9 +11,10 @@
  * error naming the key.
  *
  * Results are 0, a positive STORE_E_… that callers must expect, or -errno with text in @err:
- * -ETIMEDOUT (deadline), -ECONNREFUSED (back end unreachable), -EINVAL, -EMSGSIZE (value larger
- * than STORE_VALUE_MAX), -EACCES/-EPERM (credentials refused), -ENOSPC (store full), -EIO.
- * After -ETIMEDOUT or -ECONNREFUSED a write may or may not have happened.
+ * -ECONNREFUSED (back end unreachable, nothing was written), -ECONNRESET and -ETIMEDOUT (a write
+ * may or may not have happened), -EAGAIN (no leader: try later), -EINVAL, -EMSGSIZE (value larger
+ * than STORE_VALUE_MAX), -ERANGE (revision in the future), -EACCES/-EPERM (credentials refused),
+ * -ENOSPC (store full), -EIO.
  */
 #pragma once
 
@@ -195,8 +196,11 @@ struct store_watch {
 };
 struct store {
     const struct store_ops *ops;
+    struct loop *loop;
     char *prefix; /* owned; "/registry/" */
 };
+/* The functions behind the calls above; store.c has checked keys, sizes and numbers before it calls
+ * them, and makes store_list(), _create(), _update() and _delete() of them. */
 struct store_ops {
     const char *name;
     struct store_request *(*range)(struct store *, const struct store_range *, store_range_fn *,

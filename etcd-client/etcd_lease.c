@@ -186,7 +186,7 @@ static void on_renew(void *arg)
                                       &request.base, false, 0, &keep_events, k);
     }
     /* No answer within this time: try elsewhere. */
-    loop_timer_set(&k->timer, k->ttl_ms / 6 > 5000 ? 5000 : k->ttl_ms / 6 + 1);
+    loop_timer_set(&k->timer, k->ttl_ms > 15000 ? 5000 : k->ttl_ms / 3);
 }
 
 void etcd_keeper_wake(struct etcd_keeper *keeper)

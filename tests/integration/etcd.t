@@ -14,5 +14,5 @@ pid=$!
 at_end sh -c "kill -9 -- -$pid 2>/dev/null; :"
 wait $pid
 status=$?
-[ $status = 0 ] || for log in "$T"/*.log; do diag "$log:" "$(tail -3 "$log")"; done
+[ $status = 0 ] || diag "the last etcd said:" "$(tail -n 5 "$(ls -t "$T"/*.log | head -n 1)")"
 exit $status

@@ -126,6 +126,19 @@ void members_ctl(const struct members *c, ...)
                  strbuf_text(&out));
 }
 
+int members_count(const struct members *c, const char *args, const char *regex)
+{
+    _cleanup_free_ char *command = str_printf(
+        "ETCDCTL_API=3 etcdctl --endpoints %s %s | grep -oE '%s' | head -n 1 | tr -dc 0-9",
+        c->m[0].url, args, regex);
+    const char *argv[] = {"sh", "-c", command, NULL};
+    _cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+    struct error err = ERROR_INIT;
+    if (process_call(argv, &out, &err) != 0 || out.len == 0)
+        fail_msg("%s: %s", command, error_text(&err));
+    return (int)strtol(strbuf_text(&out), NULL, 10);
+}
+
 void members_end(struct members *c)
 {
     for (int i = 0; i < c->n; i++) {

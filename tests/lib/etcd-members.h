@@ -27,5 +27,8 @@ void members_signal(struct members *c, int i, int signo);
 int members_index(const struct members *c, const char *url);
 /* Runs etcdctl with these arguments (NULL-terminated, at most 15) against the first member. */
 void members_ctl(const struct members *c, ...) __attribute__((sentinel));
+/* Runs etcdctl with @args (split at spaces) and returns the number that the first match of the
+ * extended regular expression @regex ends (or holds). */
+int members_count(const struct members *c, const char *args, const char *regex);
 /* Kills all, removes their data. */
 void members_end(struct members *c);
