@@ -3,6 +3,9 @@
 
 #include <stdbool.h>
 
+/* libevent's header defines a macro LIST_ENTRY for itself unless there is one: let it go first. */
+#include <event2/event_struct.h>
+
 #include "base/macros.h"
 
 struct list {

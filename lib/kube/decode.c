@@ -233,6 +233,12 @@ static int read_field(struct reader *r, const struct decode_field *f, const json
         memcpy(out, &raw, sizeof(raw));
         return 0;
     }
+    case DECODE_TEXT: {
+        struct strbuf text = STRBUF_INIT;
+        json_encode(j, &text);
+        *(char **)out = strbuf_take(&text);
+        return 0;
+    }
     }
     return -EINVAL;
 }
@@ -300,12 +306,15 @@ static void free_strings(struct string_list *l)
     free(l->items);
 }
 
+static void free_object(const struct decode_type *type, void *obj);
+
 static void free_field(const struct decode_field *f, void *field) // NOLINT(misc-no-recursion)
 {
     void *pointer = NULL;
     struct any_array array;
     switch (f->kind) {
     case DECODE_STRING:
+    case DECODE_TEXT:
         freep(field);
         return;
     case DECODE_INT_OR_STRING:
@@ -324,18 +333,18 @@ static void free_field(const struct decode_field *f, void *field) // NOLINT(misc
         free_bytes_pairs(field);
         return;
     case DECODE_OBJECT:
-        decode_done(f->type, field);
+        free_object(f->type, field);
         return;
     case DECODE_OPT_OBJECT:
         memcpy(&pointer, field, sizeof(pointer));
         if (pointer)
-            decode_done(f->type, pointer);
+            free_object(f->type, pointer);
         free(pointer);
         return;
     case DECODE_ARRAY:
         memcpy(&array, field, sizeof(array));
         for (size_t i = 0; i < array.count; i++)
-            decode_done(f->type, (char *)array.items + i * f->type->size);
+            free_object(f->type, (char *)array.items + i * f->type->size);
         free(array.items);
         return;
     case DECODE_RAW:
@@ -351,12 +360,18 @@ static void free_field(const struct decode_field *f, void *field) // NOLINT(misc
     }
 }
 
-void decode_done(const struct decode_type *type, void *obj) // NOLINT(misc-no-recursion)
+/* Leaves the struct as it is: several tables may describe parts of one struct. */
+static void free_object(const struct decode_type *type, void *obj) // NOLINT(misc-no-recursion)
+{
+    for (const struct decode_field *f = type->fields; f->name; f++)
+        free_field(f, (char *)obj + f->offset);
+}
+
+void decode_done(const struct decode_type *type, void *obj)
 {
     if (!obj)
         return;
-    for (const struct decode_field *f = type->fields; f->name; f++)
-        free_field(f, (char *)obj + f->offset);
+    free_object(type, obj);
     memset(obj, 0, type->size);
 }
 

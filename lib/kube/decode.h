@@ -37,6 +37,7 @@ enum decode_kind {
     DECODE_OPT_OBJECT,    /* pointer to the struct, NULL when absent */
     DECODE_ARRAY,         /* ARRAY_OF(struct) */
     DECODE_RAW,           /* json_t *, a reference of its own */
+    DECODE_TEXT,          /* char *: the value as compact JSON, for what is only passed on */
 };
 
 struct opt_int {

@@ -1,0 +1,40 @@
+/*
+ * What all controllers share. Each controller is one file with one start function: it subscribes
+ * to caches, puts keys into its queue, and brings one object at a time nearer to what is wanted.
+ */
+#pragma once
+
+#include "controllers/cache.h"
+#include "controllers/queue.h"
+#include "kube/events.h"
+#include "kube/schema.h"
+
+struct controllers {
+    struct loop *loop;
+    struct kube_client *client;
+    struct event_recorder *recorder;
+    struct schema_registry *registry;
+    struct cache *pods, *nodes, *services, *slices, *endpoints, *replica_sets, *deployments,
+        *namespaces, *service_accounts;
+};
+
+/* A controller: its name, and what to call when all caches are filled, and at the end. */
+struct controller;
+struct controller_def {
+    const char *name;
+    struct controller *(*start)(struct controllers *c); /* subscribes; nothing is read yet */
+    void (*synced)(struct controller *self);            /* every cache is filled: begin */
+    void (*stop)(struct controller *self);
+};
+extern const struct controller_def scheduler_controller, endpoints_controller,
+    replica_set_controller, deployment_controller, garbage_controller, namespace_controller,
+    service_account_controller;
+
+/* Records an event about an object of @kind. */
+void controller_event(struct controllers *c, const struct cache_kind *kind,
+                      const struct object_meta *about, const char *type, const char *reason,
+                      const char *fmt, ...) _printf_(6, 7);
+/* metadata.ownerReferences entry that makes @owner the controller. New reference. */
+json_t *controller_ref(const struct cache_kind *kind, const struct object_meta *owner);
+/* The API path of an object in a cache's kind. The caller frees. */
+char *controller_path(const struct cache_kind *kind, const struct object_meta *m, const char *sub);

@@ -1,0 +1,250 @@
+/* Which node suits a pod; see fit.h. Filters in upstream's order, then a score. */
+#include "controllers/fit.h"
+
+#include <errno.h>
+
+#include "kube/selector.h"
+
+/* What the pods of a node ask for together. */
+struct usage {
+    int64_t cpu_milli, memory, pods;
+    int64_t siblings; /* pods of the same controller as the one to be placed */
+    bool port_taken;
+};
+
+static const char *node_of(const struct pod *p, const struct map *assumed)
+{
+    if (p->node_name && *p->node_name)
+        return p->node_name;
+    return p->meta.uid ? map_get(assumed, p->meta.uid) : NULL;
+}
+
+static bool ports_clash(const struct pod *a, const struct pod *b)
+{
+    for (size_t i = 0; i < a->containers.count; i++)
+        for (size_t k = 0; k < a->containers.items[i].ports.count; k++) {
+            const struct container_port *x = &a->containers.items[i].ports.items[k];
+            if (!x->host_port)
+                continue;
+            for (size_t j = 0; j < b->containers.count; j++)
+                for (size_t l = 0; l < b->containers.items[j].ports.count; l++) {
+                    const struct container_port *y = &b->containers.items[j].ports.items[l];
+                    if (x->host_port == y->host_port && str_eq(x->protocol ? x->protocol : "TCP",
+                                                               y->protocol ? y->protocol : "TCP"))
+                        return true;
+                }
+        }
+    return false;
+}
+
+static bool same_controller(const struct pod *a, const struct pod *b)
+{
+    const struct owner_ref *x = object_controller(&a->meta), *y = object_controller(&b->meta);
+    return x && y && str_eq(x->uid, y->uid);
+}
+
+/* node name → struct usage */
+static struct map measure(const struct pod *p, const struct map *pods, const struct map *assumed)
+{
+    struct map usage = MAP_INIT(free);
+    MAP_FOR_EACH(e, pods) {
+        const struct pod *other = map_value(e);
+        const char *node = node_of(other, assumed);
+        if (!node || pod_is_finished(other) || other == p)
+            continue;
+        struct usage *u = map_get(&usage, node);
+        if (!u) {
+            u = mem_zalloc(sizeof(*u));
+            map_set(&usage, node, u);
+        }
+        u->cpu_milli += other->cpu_milli;
+        u->memory += other->memory;
+        u->pods++;
+        u->siblings += same_controller(p, other);
+        u->port_taken = u->port_taken || ports_clash(p, other);
+    }
+    return usage;
+}
+
+/* ---- filters: each returns NULL when the node passes, else why it does not ---- */
+
+static bool tolerates(const struct pod *p, const struct taint *t)
+{
+    for (size_t i = 0; i < p->tolerations.count; i++) {
+        const struct toleration *l = &p->tolerations.items[i];
+        if (l->effect && *l->effect && !str_eq(l->effect, t->effect))
+            continue;
+        if (l->key && *l->key && !str_eq(l->key, t->key))
+            continue;
+        bool exists = str_eq(l->operator, "Exists");
+        if ((!l->key || !*l->key) && !exists)
+            continue;
+        if (exists || str_eq(l->value ? l->value : "", t->value ? t->value : ""))
+            return true;
+    }
+    return false;
+}
+
+static char *untolerated_taint(const struct pod *p, const struct node *n)
+{
+    for (size_t i = 0; i < n->taints.count; i++) {
+        const struct taint *t = &n->taints.items[i];
+        if (str_eq(t->effect, "PreferNoSchedule") || tolerates(p, t))
+            continue;
+        return str_printf("node(s) had untolerated taint {%s: %s}", t->key,
+                          t->value ? t->value : "");
+    }
+    return NULL;
+}
+
+static bool term_matches(const json_t *term, const struct node *n)
+{
+    const json_t *expressions = json_object_get(term, "matchExpressions");
+    const json_t *fields = json_object_get(term, "matchFields");
+    if (!json_array_size(expressions) && !json_array_size(fields))
+        return false; /* an empty term selects nothing */
+    for (size_t i = 0; i < json_array_size(fields); i++) {
+        const json_t *f = json_array_get(fields, i);
+        const char *value = json_string_value(json_array_get(json_object_get(f, "values"), 0));
+        bool in = str_eq(value, n->meta.name);
+        if (str_eq(json_path_string(f, "operator"), "NotIn") ? in : !in)
+            return false;
+    }
+    if (!json_array_size(expressions))
+        return true;
+    /* Gt and Lt are node affinity's own; the rest is a label selector. */
+    _cleanup_json_ json_t *rest = json_array();
+    for (size_t i = 0; i < json_array_size(expressions); i++) {
+        json_t *x = json_array_get(expressions, i);
+        const char *operator= json_path_string(x, "operator");
+        if (!str_eq(operator, "Gt") && !str_eq(operator, "Lt")) {
+            (void)json_array_append(rest, x);
+            continue;
+        }
+        const char *key = json_path_string(x, "key");
+        const char *limit = json_string_value(json_array_get(json_object_get(x, "values"), 0));
+        const char *label = key ? json_string_value(json_object_get(n->meta.labels, key)) : NULL;
+        if (!label || !limit)
+            return false;
+        long long have = strtoll(label, NULL, 10), want = strtoll(limit, NULL, 10);
+        if (str_eq(operator, "Gt") ? have <= want : have >= want)
+            return false;
+    }
+    _cleanup_json_ json_t *object = json_pack("{sO}", "matchExpressions", rest);
+    _cleanup_(selector_freep) struct selector *selector = NULL;
+    return selector_from_object(object, &selector, NULL) == 0 &&
+           selector_matches(selector, n->meta.labels);
+}
+
+static bool affinity_matches(const struct pod *p, const struct node *n)
+{
+    for (size_t i = 0; i < p->node_selector.count; i++) {
+        const struct string_pair *pair = &p->node_selector.items[i];
+        if (!str_eq(json_string_value(json_object_get(n->meta.labels, pair->key)), pair->value))
+            return false;
+    }
+    if (!p->node_affinity)
+        return true;
+    const json_t *terms = json_object_get(p->node_affinity, "nodeSelectorTerms");
+    for (size_t i = 0; i < json_array_size(terms); i++)
+        if (term_matches(json_array_get(terms, i), n))
+            return true;
+    return false;
+}
+
+/* Why the node does not do; NULL when it does. The caller frees. */
+static char *refusal(const struct pod *p, const struct node *n, const struct usage *u)
+{
+    static const struct taint unschedulable = {
+        .key = (char *)(uintptr_t) "node.kubernetes.io/unschedulable",
+        .effect = (char *)(uintptr_t) "NoSchedule"};
+    if (n->unschedulable && !tolerates(p, &unschedulable))
+        return str_dup("node(s) were unschedulable");
+    char *taint = untolerated_taint(p, n);
+    if (taint)
+        return taint;
+    if (!condition_true(&n->conditions, "Ready"))
+        return str_dup("node(s) were not ready");
+    if (!affinity_matches(p, n))
+        return str_dup("node(s) didn't match Pod's node affinity/selector");
+    if (u->port_taken)
+        return str_dup("node(s) didn't have free ports for the requested pod ports");
+    if (u->pods + 1 > n->pods)
+        return str_dup("Too many pods");
+    if (p->cpu_milli && u->cpu_milli + p->cpu_milli > n->cpu_milli)
+        return str_dup("Insufficient cpu");
+    if (p->memory && u->memory + p->memory > n->memory)
+        return str_dup("Insufficient memory");
+    return NULL;
+}
+
+/* ---- the choice ---- */
+
+/* 0 … 200: how much of cpu and memory would stay free; a sibling on the node costs 50. */
+static int64_t score(const struct pod *p, const struct node *n, const struct usage *u)
+{
+    int64_t cpu = n->cpu_milli ? 100 - (u->cpu_milli + p->cpu_milli) * 100 / n->cpu_milli : 0;
+    int64_t memory = n->memory >= 100 ? 100 - (u->memory + p->memory) / (n->memory / 100) : 0;
+    return cpu + memory - 50 * u->siblings - u->pods;
+}
+
+const struct node *fit_choose(const struct pod *p, const struct map *nodes, const struct map *pods,
+                              const struct map *assumed, struct strbuf *why)
+{
+    static const struct usage nothing;
+    struct map usage = measure(p, pods, assumed);
+    struct map reasons = MAP_INIT(free); /* text → how many nodes, as int * */
+    const struct node *best = NULL;
+    int64_t best_score = 0;
+    MAP_FOR_EACH(e, nodes) {
+        const struct node *n = map_value(e);
+        const struct usage *u = map_get(&usage, n->meta.name);
+        u = u ? u : &nothing;
+        _cleanup_free_ char *reason = refusal(p, n, u);
+        if (reason) {
+            int *count = map_get(&reasons, reason);
+            if (!count) {
+                count = mem_zalloc(sizeof(*count));
+                map_set(&reasons, reason, count);
+            }
+            ++*count;
+            continue;
+        }
+        int64_t s = score(p, n, u);
+        if (!best || s > best_score) {
+            best = n;
+            best_score = s;
+        }
+    }
+    if (!best) {
+        if (map_count(nodes))
+            strbuf_addf(why, "0/%zu nodes are available: ", map_count(nodes));
+        else
+            strbuf_adds(why, "no nodes available to schedule pods");
+        const char *separator = "";
+        MAP_FOR_EACH(e, &reasons) {
+            strbuf_addf(why, "%s%d %s", separator, *(const int *)map_value(e), map_key(e));
+            separator = ", ";
+        }
+        if (map_count(nodes))
+            strbuf_addc(why, '.');
+    }
+    map_clear(&reasons);
+    map_clear(&usage);
+    return best;
+}
+
+bool fit_node_changed(const struct node *a, const struct node *b)
+{
+    if (a->unschedulable != b->unschedulable || a->cpu_milli != b->cpu_milli ||
+        a->memory != b->memory || a->pods != b->pods || a->taints.count != b->taints.count ||
+        condition_true(&a->conditions, "Ready") != condition_true(&b->conditions, "Ready") ||
+        !json_equal(a->meta.labels, b->meta.labels))
+        return true;
+    for (size_t i = 0; i < a->taints.count; i++)
+        if (!str_eq(a->taints.items[i].key, b->taints.items[i].key) ||
+            !str_eq(a->taints.items[i].value, b->taints.items[i].value) ||
+            !str_eq(a->taints.items[i].effect, b->taints.items[i].effect))
+            return true;
+    return false;
+}

@@ -1,0 +1,122 @@
+/* coracle-controllers: the workload controllers and the scheduler, over REST. */
+#include <errno.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/strbuf.h"
+#include "controllers/controllers.h"
+
+static const struct controller_def *const definitions[] = {
+    &scheduler_controller,       &endpoints_controller, &replica_set_controller,
+    &deployment_controller,      &garbage_controller,   &namespace_controller,
+    &service_account_controller,
+};
+
+static const struct cache_kind kinds[] = {
+    {"v1", "pods", "Pod", &pod_type, pod_complete},
+    {"v1", "nodes", "Node", &node_type, node_complete},
+    {"v1", "services", "Service", &service_type, NULL},
+    {"discovery.k8s.io/v1", "endpointslices", "EndpointSlice", &endpoint_slice_type, NULL},
+    {"v1", "endpoints", "Endpoints", &endpoints_type, NULL},
+    {"apps/v1", "replicasets", "ReplicaSet", &replica_set_type, NULL},
+    {"apps/v1", "deployments", "Deployment", &deployment_type, NULL},
+    {"v1", "namespaces", "Namespace", &plain_type, NULL},
+    {"v1", "serviceaccounts", "ServiceAccount", &plain_type, NULL},
+};
+
+struct program {
+    struct controllers c;
+    struct cache *caches[ARRAY_SIZE(kinds)];
+    struct controller *running[ARRAY_SIZE(definitions)];
+};
+
+/* Controllers begin when the last cache is filled: none acts on half a picture. */
+static void on_synced(void *arg)
+{
+    struct program *p = arg;
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+        if (!cache_synced(p->caches[i]))
+            return;
+    for (size_t i = 0; i < ARRAY_SIZE(definitions); i++)
+        definitions[i]->synced(p->running[i]);
+    daemon_notify("READY=1");
+}
+
+static void start_caches(struct program *p)
+{
+    struct cache **const slots[ARRAY_SIZE(kinds)] = {
+        &p->c.pods,        &p->c.nodes,      &p->c.services,
+        &p->c.slices,      &p->c.endpoints,  &p->c.replica_sets,
+        &p->c.deployments, &p->c.namespaces, &p->c.service_accounts,
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        p->caches[i] = cache_new(p->c.client, &kinds[i]);
+        *slots[i] = p->caches[i];
+        cache_on_synced(p->caches[i], on_synced, p);
+    }
+}
+
+static int run(const char *kubeconfig, struct error *err)
+{
+    struct program p = {.c = {.loop = loop_new()}};
+    struct kubeconfig config;
+    struct daemon_signals signals;
+    int r = kubeconfig_load(kubeconfig, NULL, &config, err);
+    if (r == 0) {
+        r = kube_client_new(&p.c.client, p.c.loop, &config, "coracle-controllers", err);
+        kubeconfig_done(&config);
+    }
+    if (r == 0) {
+        daemon_stop_on_signals(&signals, p.c.loop);
+        p.c.registry = schema_registry_new();
+        p.c.recorder = event_recorder_new(p.c.client, "coracle-controllers", NULL);
+        start_caches(&p);
+        for (size_t i = 0; i < ARRAY_SIZE(definitions); i++)
+            p.running[i] = definitions[i]->start(&p.c);
+        r = loop_run(p.c.loop);
+        for (size_t i = 0; i < ARRAY_SIZE(definitions); i++)
+            definitions[i]->stop(p.running[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+            cache_free(p.caches[i]);
+        event_recorder_free(p.c.recorder);
+        schema_registry_free(p.c.registry);
+        kube_client_free(p.c.client);
+        daemon_signals_done(&signals);
+    }
+    loop_free(p.c.loop);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL;
+    int verbosity = 0;
+    bool help = false;
+    struct error err = ERROR_INIT;
+    const struct option_def options[] = {
+        {"kubeconfig", 0, OPTION_STRING, &kubeconfig, "FILE", "how to reach the API server"},
+        {"cluster-cidr", 0, OPTION_STRING, &cluster_cidr, "CIDR",
+         "addresses of pods (taken, not used yet: nodes get no podCIDR from here)"},
+        {"root", 0, OPTION_STRING, &root, "DIR", "prefix of every path"},
+        {"v", 'v', OPTION_INT, &verbosity, "N", "verbosity; 4: debug"},
+        {"help", 'h', OPTION_BOOL, &help, NULL, "show this"},
+        {NULL}};
+    char *words[64];
+    if (argc > (int)ARRAY_SIZE(words) || options_parse(options, argc, argv, false, words, &err)) {
+        (void)fprintf(stderr, "coracle-controllers: %s\n",
+                      err.code ? err.text : "takes flags only");
+        return 2;
+    }
+    if (help) {
+        options_help(options, stdout);
+        return 0;
+    }
+    _cleanup_free_ char *standard = daemon_path(root, "/etc/coracle/controllers.kubeconfig");
+    daemon_init("coracle-controllers", verbosity);
+    if (run(kubeconfig ? kubeconfig : standard, &err) < 0) {
+        log_error("cannot start", "error", error_text(&err), NULL);
+        return 1;
+    }
+    return 0;
+}
