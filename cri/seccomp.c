@@ -169,6 +169,38 @@ int seccomp_default(uint64_t capabilities, struct strbuf *out, struct error *err
     return export_filter(ctx, true, out, err);
 }
 
+int seccomp_cache_default(struct seccomp_cache *cache, uint64_t capabilities,
+                          const struct strbuf **ret, struct error *err)
+{
+    uint64_t relevant = 0;
+    for (const struct seccomp_group *g = seccomp_groups; g->calls; g++)
+        relevant |= g->capability == SECCOMP_ALWAYS ? 0 : 1ULL << g->capability;
+    capabilities &= relevant;
+    for (size_t i = 0; i < SECCOMP_CACHE_SIZE; i++)
+        if (cache->entries[i].filter.len && cache->entries[i].capabilities == capabilities) {
+            *ret = &cache->entries[i].filter;
+            return 0;
+        }
+    struct strbuf filter = STRBUF_INIT;
+    int r = seccomp_default(capabilities, &filter, err);
+    if (r < 0) {
+        strbuf_done(&filter);
+        return r;
+    }
+    unsigned at = cache->next++ % SECCOMP_CACHE_SIZE;
+    strbuf_done(&cache->entries[at].filter);
+    cache->entries[at].filter = filter;
+    cache->entries[at].capabilities = capabilities;
+    *ret = &cache->entries[at].filter;
+    return 0;
+}
+
+void seccomp_cache_done(struct seccomp_cache *cache)
+{
+    for (size_t i = 0; i < SECCOMP_CACHE_SIZE; i++)
+        strbuf_done(&cache->entries[i].filter);
+}
+
 /* ---- profiles in JSON (OCI runtime specification, linux.seccomp) ---- */
 
 static bool parse_action(const char *name, int64_t errno_ret, uint32_t *ret)

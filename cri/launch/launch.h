@@ -76,6 +76,8 @@ int tty_make(struct launch_job *job, bool container, struct error *err);
 
 /* user.c: fills uid, gid, groups, home from the root that we are in. */
 int user_resolve(struct launch_job *job, struct error *err);
+/* The same from the texts of the two files. */
+int user_lookup(struct launch_job *job, const char *passwd, const char *groups, struct error *err);
 
 /* process.c */
 int process_prepare(struct launch_job *job,

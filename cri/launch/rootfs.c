@@ -66,6 +66,25 @@ static int add_layer(struct strbuf *data, const char *lead, const char *path, st
     return 0; /* the descriptor goes with exec */
 }
 
+/* A container's own layer is worthless after a crash of the host, so nothing of it is synced
+ * ("volatile"). The kernel marks such a layer and refuses it a second time, which is for those who
+ * would keep it: a start that failed after the mount may be tried again. */
+static int mount_layers(const struct launch_spec *s, const char *target, const struct strbuf *data)
+{
+    _cleanup_free_ char *unsynced = str_printf("%s,volatile", data->data);
+    if (!s->upperdir)
+        return mount("overlay", target, "overlay", 0, data->data) < 0 ? -errno : 0;
+    if (mount("overlay", target, "overlay", 0, unsynced) == 0)
+        return 0;
+    if (errno != EINVAL)
+        return -errno;
+    _cleanup_free_ char *mark = fs_join(s->workdir, "work/incompat");
+    if (fs_remove_tree(mark, NULL) == 0 && mount("overlay", target, "overlay", 0, unsynced) == 0)
+        return 0;
+    /* Kernels before 5.10 do not have the option. */
+    return mount("overlay", target, "overlay", 0, data->data) < 0 ? -errno : 0;
+}
+
 static int mount_overlay(const struct launch_spec *s, const char *target, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf data = STRBUF_INIT;
@@ -78,13 +97,8 @@ static int mount_overlay(const struct launch_spec *s, const char *target, struct
         r = add_layer(&data, ",workdir=", s->workdir, err);
     if (r < 0)
         return r;
-    /* A container's own layer is worthless after a crash of the host: nothing of it needs syncing.
-     */
-    if (s->upperdir)
-        strbuf_adds(&data, ",volatile");
-    if (mount("overlay", target, "overlay", 0, data.data) < 0)
-        return error_errno(err, -errno, "mount the overlay of %s", target);
-    return 0;
+    r = mount_layers(s, target, &data);
+    return r < 0 ? error_errno(err, r, "mount the overlay of %s", target) : 0;
 }
 
 static int open_root(struct launch_job *job, struct error *err)

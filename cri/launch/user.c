@@ -131,14 +131,9 @@ static int resolve_group(struct launch_job *job, const char *group, const char *
     return 0;
 }
 
-int user_resolve(struct launch_job *job, struct error *err)
+int user_lookup(struct launch_job *job, const char *passwd, const char *groups, struct error *err)
 {
     const struct launch_process *p = &job->spec.process;
-    _cleanup_strbuf_ struct strbuf passwd = STRBUF_INIT, group = STRBUF_INIT;
-    /* Images without these files are common: everybody is a number there. */
-    (void)fs_read("/etc/passwd", DATABASE_MAX, &passwd, NULL);
-    (void)fs_read("/etc/group", DATABASE_MAX, &group, NULL);
-    const char *groups = strbuf_text(&group);
     char number[24];
     const char *user = p->user;
     size_t len = strcspn(user, ":");
@@ -153,7 +148,7 @@ int user_resolve(struct launch_job *job, struct error *err)
     }
     struct line l;
     uint32_t id = 0;
-    if (find(strbuf_text(&passwd), user, len, 4, &l)) {
+    if (find(passwd, user, len, 4, &l)) {
         uint32_t uid = 0;
         if (!to_id(l.at[2], l.len[2], &uid) || !to_id(l.at[3], l.len[3], &id))
             return error_set(err, -EINVAL, "user \"%.*s\": bad line in the image's /etc/passwd",
@@ -180,4 +175,13 @@ int user_resolve(struct launch_job *job, struct error *err)
     else if (p->uid == LAUNCH_ID_UNSET && p->user[len] == ':' && p->user[len + 1])
         return resolve_group(job, p->user + len + 1, groups, err);
     return 0;
+}
+
+int user_resolve(struct launch_job *job, struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf passwd = STRBUF_INIT, group = STRBUF_INIT;
+    /* Images without these files are common: everybody is a number there. */
+    (void)fs_read("/etc/passwd", DATABASE_MAX, &passwd, NULL);
+    (void)fs_read("/etc/group", DATABASE_MAX, &group, NULL);
+    return user_lookup(job, strbuf_text(&passwd), strbuf_text(&group), err);
 }

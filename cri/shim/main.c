@@ -72,11 +72,20 @@ static int read_setup(struct shim_setup *setup, struct error *err)
     struct stat st;
     if (fstat(SHIM_FD_SETUP, &st) < 0 || st.st_size <= 0 || st.st_size > SHIM_SETUP_MAX)
         return error_set(err, -EBADMSG, "no setup on descriptor %d", SHIM_FD_SETUP);
-    /* Stays mapped until the namespaces are made; then nothing borrows from it. */
-    const void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, SHIM_FD_SETUP, 0);
-    if (data == MAP_FAILED || setup_decode(data, (size_t)st.st_size, setup) < 0)
-        return error_set(err, -EBADMSG, "the setup is not valid");
-    return 0;
+    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, SHIM_FD_SETUP, 0);
+    if (data == MAP_FAILED)
+        return error_errno(err, -errno, "the setup");
+    int r = setup_decode(data, (size_t)st.st_size, setup);
+    setup->data = data;
+    setup->len = (size_t)st.st_size;
+    return r < 0 ? error_set(err, r, "the setup is not valid") : 0;
+}
+
+/* Nothing borrows from it once the namespaces are made. */
+static void setup_release(const struct shim_setup *setup)
+{
+    if (setup->data)
+        (void)munmap(setup->data, setup->len);
 }
 
 /* Continues in a child that is born in the shims' cgroup (v2) or moves itself there (v1). */
@@ -199,7 +208,7 @@ int main(int argc, char **argv)
                         .pod_pidfd = -1,
                         .listener.fd = -1,
                         .signals.fd = -1};
-    struct shim_setup setup;
+    struct shim_setup setup = {.data = NULL};
     list_init(&shim.conns);
     list_init(&shim.containers);
     list_init(&shim.processes);
@@ -218,6 +227,7 @@ int main(int argc, char **argv)
         return 1;
     if (r == 0)
         r = prepare(&shim, argv[1], &setup, &err);
+    setup_release(&setup);
     server_adopt(&shim, conn, r < 0 ? &err : NULL);
     if (r < 0)
         return 1;

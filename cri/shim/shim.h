@@ -198,6 +198,8 @@ struct shim_setup { /* from the daemon (shim_start()); strings borrow */
     const char *sysctls[128];
     size_t n_sysctls;
     uint64_t namespaces, shm_size, share_pid;
+    void *data; /* what they borrow from */
+    size_t len;
 };
 int setup_decode(const void *data, size_t len, struct shim_setup *ret);
 int namespaces_make(const struct shim_setup *setup, struct error *err);

@@ -49,6 +49,7 @@ struct drive {
         bool oom;
     } exits[4096];
     size_t n_exits;
+    struct seccomp_cache filters;
 };
 
 static void turn(struct drive *d)
@@ -128,7 +129,6 @@ struct options {
     struct launch_rlimit rlimit;
     gid_t groups[8];
     size_t n_lower, n_env;
-    struct strbuf filter;
     bool seccomp;
 };
 
@@ -244,7 +244,7 @@ static bool take_process_option(struct options *o, const char *key, char *value)
 }
 
 /* The words from @words on; false names one that is not known. */
-static bool take_options(struct options *o, char **words)
+static bool take_options(struct options *o, struct seccomp_cache *filters, char **words)
 {
     *o = (struct options){.spec.process = LAUNCH_PROCESS_INIT, .limits = CGROUP_LIMITS_INIT};
     struct launch_process *p = &o->spec.process;
@@ -268,12 +268,13 @@ static bool take_options(struct options *o, char **words)
     p->argv = o->argv;
     p->env = o->env;
     struct error err = ERROR_INIT;
-    if (o->seccomp && seccomp_default(p->cap_bounding, &o->filter, &err) < 0) {
+    const struct strbuf *filter = NULL;
+    if (o->seccomp && seccomp_cache_default(filters, p->cap_bounding, &filter, &err) < 0) {
         (void)printf("failed: %s\n", error_text(&err));
         return false;
     }
-    p->seccomp = o->filter.data;
-    p->seccomp_len = o->filter.len;
+    p->seccomp = filter ? filter->data : NULL;
+    p->seccomp_len = filter ? filter->len : 0;
     return true;
 }
 
@@ -346,11 +347,10 @@ static int create(struct drive *d, const char *id, char **words)
 {
     struct options o;
     struct error err = ERROR_INIT;
-    if (!take_options(&o, words) || apply_cgroup(d, &o) < 0)
+    if (!take_options(&o, &d->filters, words) || apply_cgroup(d, &o) < 0)
         return -1;
     o.container.id = id;
     int r = finish(d, shim_create(d->shim, &o.container, &o.spec, d->cgs, on_reply, d, &err), &err);
-    strbuf_done(&o.filter);
     return r;
 }
 
@@ -398,12 +398,11 @@ static void do_exec(struct drive *d, char **w)
     struct options o;
     struct error err = ERROR_INIT;
     int p[2];
-    if (!take_options(&o, w + 3) || pipe2(p, O_CLOEXEC) < 0)
+    if (!take_options(&o, &d->filters, w + 3) || pipe2(p, O_CLOEXEC) < 0)
         return;
     const int fds[3] = {-1, p[1], p[1]};
     int r =
         finish(d, shim_exec(d->shim, w[1], w[2], &o.spec, d->cgs, fds, on_reply, d, &err), &err);
-    strbuf_done(&o.filter);
     (void)close(p[1]);
     if (r == 0) {
         copy_output(d->reply.fd >= 0 ? d->reply.fd : p[0]);
@@ -481,8 +480,12 @@ static void do_bench(struct drive *d, char **w)
         char id[32];
         char *copy[WORDS_MAX];
         size_t k = 0;
-        for (; w[2 + k]; k++)
-            copy[k] = str_dup(w[2 + k]);
+        for (; w[2 + k]; k++) { /* a layer of its own each time, as in life */
+            bool layer = str_starts(w[2 + k], "upper=") || str_starts(w[2 + k], "work=");
+            copy[k] = layer ? str_printf("%s-%lu", w[2 + k], i) : str_dup(w[2 + k]);
+            if (layer)
+                (void)fs_mkdirs(strchr(copy[k], '=') + 1, 0755, NULL);
+        }
         copy[k] = NULL;
         (void)snprintf(id, sizeof(id), "b%lu", i);
         uint64_t t0 = now_us();
@@ -607,6 +610,7 @@ int main(int argc, char **argv)
         command(&d, words);
         (void)fflush(stdout);
     }
+    seccomp_cache_done(&d.filters);
     d.shim = shim_free(d.shim);
     d.cgs = cgroups_free(d.cgs);
     d.loop = loop_free(d.loop);
