@@ -192,6 +192,26 @@ static int publish(struct ingest_layer *l, struct error *err)
     return 0;
 }
 
+/* What the layer itself is to blame for is an invalid image, whatever the system call that showed
+ * it; the rest is the machine's. */
+static int blame(int code)
+{
+    switch (code) {
+    case -ENOSPC:
+    case -EDQUOT:
+        return -ENOSPC;
+    case -ENOMEM:
+    case -EIO:
+    case -EROFS:
+    case -ETIMEDOUT:
+    case -EMFILE:
+    case -EPERM:
+        return code;
+    default:
+        return -EINVAL;
+    }
+}
+
 static void on_applied(const json_t *answer, const struct error *failure, void *arg)
 {
     struct ingest_layer *l = arg;
@@ -199,11 +219,13 @@ static void on_applied(const json_t *answer, const struct error *failure, void *
     struct error err = ERROR_INIT;
     l->worker = NULL;
     const char *diff = json_path_string(answer, "diffID");
-    if (!answer)
+    if (!answer) {
         err = *failure;
-    else if (!str_eq(diff, l->diff))
+        err.code = blame(err.code);
+    } else if (!str_eq(diff, l->diff)) {
         (void)error_set(&err, -EINVAL, "its uncompressed digest is %s, the config says %s",
                         diff ? diff : "missing", l->diff);
+    }
     if (err.code) {
         (void)error_prefix(&err, err.code, "layer %zu of %zu", l->index + 1, in->n_layers);
         ingest_fail(in, &err);

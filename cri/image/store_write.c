@@ -298,6 +298,11 @@ static void add_string(char ***list, size_t *count, const char *s)
     (*list)[*count] = NULL;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 void store_names_changed(struct image_store *store, struct image *image)
 {
     size_t tags = 0, digests = 0;
@@ -314,6 +319,8 @@ void store_names_changed(struct image_store *store, struct image *image)
         else
             add_string(&image->tags, &tags, r->name);
     }
+    qsort(image->tags, tags, sizeof(char *), by_text);
+    qsort(image->digests, digests, sizeof(char *), by_text);
 }
 
 /* ---- removal ---- */
