@@ -1,0 +1,215 @@
+#!/usr/bin/env bash
+# Images: import of archives, pulls from a real registry, what layers may and may not do.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$TOP/tests/lib/images.sh"
+
+[ "$(id -u)" = 0 ] || skip_all "needs root"
+command -v docker-registry >/dev/null || skip_all "needs docker-registry"
+
+STORE=$T/var/lib/coracle/images
+NS=ci$$
+ip netns add $NS || skip_all "needs network namespaces"
+at_end ip netns del $NS
+
+# The registry is reached on loopback, so the daemon runs in this namespace of the host's; it makes no
+# pod here and touches no network.
+start_cri() {
+    "$B/libexec/coracle/coracle-cri" --root "$T" --bridge "$NS" --v 4 >>"$T/cri.log" 2>&1 &
+    CRI=$!
+    eventually 20 images fsinfo
+}
+stop_cri() {
+    kill "${1:--TERM}" "$CRI" 2>/dev/null
+    wait "$CRI" 2>/dev/null
+}
+images() { "$B/tests/bin/images" "$T/run/coracle/cri.sock" "$@"; }
+CRI=
+at_end eval '[ -z "$CRI" ] || stop_cri'
+# The layer directories of an image, top first; its merged tree mounted at $1.
+layers_of() { # NAME
+    images info "$1" | sed -n 's/^info //p' | jq -r .chainID >"$T/top"
+    local chain n out=
+    chain=$(cat "$T/top")
+    while [ -n "$chain" ]; do
+        n=$(grep -l "\"chain\":\"$chain\"" "$STORE"/layers/*/layer.json) || return 1
+        out=$out${out:+:}$(dirname "$n")/fs
+        chain=$(jq -r .parent "$n")
+    done
+    echo "$out"
+}
+merged() { # NAME DIR
+    local lower
+    lower=$(layers_of "$1") || return 1
+    mkdir -p "$2"
+    mount -t overlay overlay -o "lowerdir=$lower:$STORE/layers/empty" "$2" || return 1
+    at_end eval "! mountpoint -q $2 || umount $2"
+}
+hex() { sha256sum "$1" | cut -d' ' -f1; }
+
+start_cri || bail "coracle-cri does not start: $(tail -5 "$T/cri.log")"
+
+# ---- import ----
+hello=$(testimage hello)
+out=$(images import "$hello")
+like "$out" '^sha256:[0-9a-f]{64} coracle.local/hello:v1$' "import of an OCI archive"
+ID=${out%% *}
+like "$(images status coracle.local/hello:v1)" "uid 65534" "status knows the numeric user"
+is "$(images status "${ID:7:12}" | head -1)" "id $ID" "found by a short ID"
+is "$(images status nothere:v1)" "" "an absent image has an empty status, not an error"
+skopeo copy -q "oci-archive:$hello" "docker-archive:$T/docker.tar:some/repo:tag"
+is "$(images import "$T/docker.tar")" "$ID coracle.local/hello:v1 docker.io/some/repo:tag" \
+    "import of what docker save writes; the same config is the same image"
+is "$(gzip -c "$T/docker.tar" | images import - | cut -d' ' -f1)" "$ID" "a compressed archive, streamed"
+like "$(images import /etc/passwd 2>&1)" "INVALID_ARGUMENT: .*not a readable image archive" "no archive: refused"
+head -c 100000 "$hello" >"$T/cut.tar"
+like "$(images import "$T/cut.tar" 2>&1)" "^INVALID_ARGUMENT: " "a cut archive is refused"
+is "$(images import "$(testimage busybox)" | cut -d' ' -f2)" "coracle.local/busybox:v1" "import of busybox"
+
+# ---- pull ----
+start_registry || bail "no registry"
+push "$hello" lib/hello:v1
+push "$(testimage busybox)" lib/busybox:1
+images remove "$ID"
+is "$(images status "$ID")" "" "removed by ID"
+is "$(images pull "$REGISTRY/lib/hello:v1")" "$ID" "pull by tag"
+digest=$(images status "$REGISTRY/lib/hello:v1" | sed -n 's/^digest .*@//p')
+like "$digest" '^sha256:[0-9a-f]{64}$' "the repo digest is known"
+images remove "$ID"
+is "$(images pull "$REGISTRY/lib/hello@$digest")" "$ID" "pull by digest"
+is "$(images status "$ID" | grep -c '^tag')" 0 "a pull by digest makes no tag"
+is "$(images pull "$REGISTRY/lib/hello:v1")" "$ID" "pull again: nothing to fetch"
+push "$hello" lib/hello:docker --format v2s2
+is "$(images pull "$REGISTRY/lib/hello:docker" | cut -c1-7)" "sha256:" "a Docker schema 2 manifest"
+like "$(images pull "$REGISTRY/lib/none:v1" 2>&1)" "^NOT_FOUND: .*/v2/lib/none/manifests/v1: 404" "no such image: the endpoint and its answer are named"
+like "$(images pull "$REGISTRY/lib/hello:none" 2>&1)" "^NOT_FOUND: " "no such tag"
+like "$(images pull "$REGISTRY/lib/hello@sha256:$(printf '%064d' 0)" 2>&1)" "^NOT_FOUND: " "no such digest"
+like "$(images pull "Not/Valid" 2>&1)" "^INVALID_ARGUMENT: invalid image name" "a bad name is refused"
+like "$(images pull "127.0.0.1:1/x:y" 2>&1)" "^UNAVAILABLE: .*127.0.0.1:1/v2/x/manifests/y" "nobody there"
+
+# ---- many at once share one download ----
+images remove "$(images status "$REGISTRY/lib/hello:v1" | sed -n 's/^id //p')"
+for i in 1 2 3 4; do images pull "$REGISTRY/lib/busybox:1" >"$T/pull.$i" & pids[i]=$!; done
+wait "${pids[@]}"
+is "$(cat "$T"/pull.[1-4] | sort -u | wc -l)" 1 "four pulls of one image at once agree"
+
+# ---- authentication ----
+printf 'user:%s\n' '$2y$05$jBiFBslB8SE4eGRVEh8TauXF3Ml0ghe1PhIlyWWKrwb8DEGJsYOyu' >"$T/htpasswd"
+python3 - "$T/htpasswd" <<'PY' || true
+import crypt, sys
+open(sys.argv[1], "w").write("user:" + crypt.crypt("secret", "$2y$05$" + "abcdefghijklmnopqrstuu") + "\n")
+PY
+open_registry=$REGISTRY
+start_registry htpasswd "$T/htpasswd" || bail "no registry"
+push "$hello" private/hello:v1 --dest-creds user:secret
+like "$(images pull "$REGISTRY/private/hello:v1" 2>&1)" "^PERMISSION_DENIED: .*401 Unauthorized.*credentials" "without credentials: denied, with the reason"
+like "$(images pull "$REGISTRY/private/hello:v1" user:wrong 2>&1)" "^PERMISSION_DENIED: .*credentials were refused" "with wrong ones"
+is "$(images pull "$REGISTRY/private/hello:v1" user:secret)" "$ID" "with the right ones"
+REGISTRY=$open_registry
+
+# ---- restart and crash ----
+before=$(images list)
+stop_cri -KILL
+mkdir -p "$STORE/tmp/left/over"
+echo '{"chain":' >"$STORE/images/$(printf '%064d' 1).json"
+echo nonsense >"$STORE/references/$(printf '%064d' 2).json"
+start_cri
+is "$?" 0 "starts again over a damaged record"
+is "$(images list)" "$before" "after a kill -9 the same images are there"
+is "$(ls "$STORE/quarantine" | wc -l)" 2 "damaged records are set aside"
+ok "what was left in tmp is swept" eventually 10 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"
+is "$(ls -d "$STORE"/tmp.old* 2>/dev/null)" "" "and its old place too"
+
+# ---- hostile and difficult layers ----
+python3 "$TOP/tests/lib/layers.py" "$T/made" >"$T/made.log" 2>&1 || bail "layers.py: $(cat "$T/made.log")"
+echo untouched >"$T/victim"
+is "$(images import "$T/made/good.tar" | cut -d' ' -f2)" "coracle.local/good:v1" "a difficult image of three layers"
+merged coracle.local/good:v1 "$T/m" || bail "cannot mount its layers"
+m=$T/m
+is "$(cat "$m/etc/kept")" "kept" "a file of the base"
+ok "a whited-out file is gone" test ! -e "$m/etc/gone"
+ok "a whited-out directory is gone" test ! -e "$m/dir-gone"
+is "$(ls -A "$m/opaque")" "new" "an opaque directory shows only the new"
+is "$(cat "$m/replaced/file" 2>&1)" "new" "a directory hidden and made anew in one layer"
+is "$(ls -A "$m/replaced")" "file" "without what was in it"
+is "$(cat "$m/link-below")" "kept" "a hard link to a file of a lower layer"
+is "$(stat -c %a:%u:%g "$m/owned")" "2750:12:34" "an implicit parent keeps mode and owner"
+is "$(cat "$m/owned/child")" "child" "and got its child"
+is "$(stat -c %a "$m/bin/setuid")" 4755 "setuid bits"
+is "$(stat -c %F:%t:%T "$m/dev/zero")" "character special file:1:5" "a device node"
+is "$(stat -c %F "$m/fifo")" "fifo" "a fifo"
+is "$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.hello").decode())' "$m/xattr")" "world" "an extended attribute"
+is "$(python3 -c 'import os,sys; print(len(os.getxattr(sys.argv[1], "security.capability")))' "$m/bin/capable")" 20 "file capabilities"
+is "$(cat "$m/$(printf 'l%.0s' {1..150})/$(printf 'n%.0s' {1..200})")" "long" "a long name"
+is "$(cat "$m/ünïcödé")" "utf8" "a name in UTF-8"
+is "$(cat "$m/usr/lib/through")" "through" "an entry behind a link of a lower layer lands behind the link"
+ok "which stays a link" test -L "$m/lib"
+is "$(stat -c %Y "$m/opaque")" 1000000000 "the time of a directory that got children"
+is "$(stat -c %s "$m/sparse")" 1048576 "a sparse file"
+ok "overlayfs' whiteout device cannot be smuggled in" test ! -e "$m/smuggled"
+
+while read -r name why; do
+    like "$(images import "$T/made/bad-$name.tar" 2>&1)" "^INVALID_ARGUMENT: .*$why" "bad-$name is refused"
+done <<'END'
+dotdot "../../coracle-escaped": a name that leaves the layer
+inner-dotdot "a/../../coracle-escaped": a name that leaves
+hardlink-dotdot "h": a hard link that leaves the layer
+hardlink-absolute "h": a hard link to .*, which is not there
+whiteout-dotdot "etc/.wh..": a whiteout of nothing
+whiteout-empty "x/.wh.": a whiteout of nothing
+dir-through-file "f": .*Not a directory
+long-component a name that leaves the layer or is too long
+depth a name that leaves the layer or is too long
+hardlink-to-directory "h": a hard link to a directory
+xattrs "f": 100 extended attributes
+not-tar no valid tar archive
+truncated no valid tar archive
+loop "a": .*Too many levels of symbolic links
+diff-id its uncompressed digest is sha256:[0-9a-f]{64}, the config says sha256:0
+layer-count the manifest has 1 layers, the config 0
+config-env Env\[0\] must be a string
+END
+like "$(images import "$T/made/bad-platform.tar" 2>&1)" "^NOT_FOUND: .*linux/vax" "an image for another machine is refused"
+for attack in "$T"/made/tame-*.tar; do
+    ok "$(basename "$attack" .tar) is imported and harms nothing" images import "$attack"
+done
+is "$(cat "$T/victim")" "untouched" "no attack wrote outside"
+is "$(ls -A /coracle-escaped "$T/coracle-escaped" "$STORE/coracle-escaped" "$STORE"/*/coracle-escaped 2>/dev/null)" "" "nor made a file outside"
+is "$(find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'gone-*' | wc -l)" 0 "refused images leave nothing behind"
+
+# ---- a registry that lies ----
+port=$(free_port)
+python3 "$TOP/tests/lib/bad_registry.py" "$port" "$hello" 2>"$T/bad.log" &
+at_end kill $!
+eventually 10 curl -s -o "$T/.x" "http://127.0.0.1:$port/v2/" || bail "$(cat "$T/bad.log")"
+bad=127.0.0.1:$port
+images remove "$ID"
+like "$(images pull "$bad/wrong-layer:v1" 2>&1)" "^DATA_LOSS: .*layer sha256:" "a layer with another digest"
+like "$(images pull "$bad/wrong-config:v1" 2>&1)" "^DATA_LOSS: " "a config with another digest"
+like "$(images pull "$bad/wrong-manifest@sha256:$(printf '%064d' 7)" 2>&1)" "^DATA_LOSS: " "a manifest with another digest"
+like "$(images pull "$bad/wrong-diff:v1" 2>&1)" "^INVALID_ARGUMENT: .*uncompressed digest" "a layer that unpacks to something else"
+like "$(images pull "$bad/wrong-type:v1" 2>&1)" "^INVALID_ARGUMENT: " "a manifest that is an index too"
+like "$(images pull "$bad/too-long:v1" 2>&1)" "^DATA_LOSS: .*more than its size" "a layer longer than it says"
+like "$(images pull "$bad/other-platform:v1" 2>&1)" "^NOT_FOUND: .*windows/amd64" "an index without our platform names those it has"
+like "$(images pull "$bad/foreign-realm:v1" 2>&1)" "^(PERMISSION_DENIED|UNAVAILABLE): " "a token service that is not there"
+is "$(images pull "$bad/index:v1")" "$ID" "an index, by platform"
+images remove "$ID"
+is "$(images pull "$bad/interrupted:v1")" "$ID" "a download that breaks off twice is resumed"
+is "$(curl -s "http://$bad/log" | grep -c 'interrupted.*bytes=[1-9]')" 2 "from where it stopped"
+images remove "$ID"
+is "$(images pull "$bad/redirected:v1" user:secret)" "$ID" "a redirect to another host"
+is "$(curl -s "http://$bad/log" | grep -c 'storage.*Authorization')" 0 "goes without the credentials"
+images remove "$ID"
+is "$(images pull "$bad/token:v1" user:secret)" "$ID" "a token service"
+like "$(curl -s "http://$bad/log")" "token scope=repository:token:pull service=bad user:secret" "which got scope and credentials"
+
+# ---- nothing half done ----
+images remove "$ID"
+is "$(find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'gone-*' | wc -l)" 0 "tmp is empty at the end"
+umount "$T/m"
+images list | sed -n 's/^id //p' | while read -r id; do images remove "$id"; done
+is "$(images list)" "" "all images removed"
+is "$(images fsinfo | cut -d' ' -f2-)" "bytes 0 inodes 0" "and their space is free"
+ok "their layers too" eventually 20 eval "[ \"\$(ls '$STORE/layers')\" = empty ] && [ -z \"\$(ls '$STORE/tmp')\" ]"
+stop_cri
+is "$(grep -c 'ERROR: AddressSanitizer\|runtime error' "$T/cri.log")" 0 "no sanitizer report"
+done_testing

@@ -1,0 +1,140 @@
+"""A registry that lies, breaks off, redirects, or wants tokens, depending on the repository's name.
+Arguments: port on loopback, an OCI archive with one image. GET /log lists the requests."""
+import base64, hashlib, http.server, io, json, os, sys, tarfile, urllib.parse, platform
+
+port = int(sys.argv[1])
+blobs = {}
+with tarfile.open(sys.argv[2]) as t:
+    for m in t.getmembers():
+        if m.isfile() and "/sha256/" in m.name:
+            blobs["sha256:" + m.name.rsplit("/", 1)[1]] = t.extractfile(m).read()
+        elif m.name.endswith("index.json"):
+            index = json.loads(t.extractfile(m).read())
+top = index["manifests"][0]["digest"]
+manifest = json.loads(blobs[top])
+layer, config = manifest["layers"][0]["digest"], manifest["config"]["digest"]
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+log = []
+cut = {"interrupted": 2}
+
+
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def changed(edit):
+    m = json.loads(blobs[top])
+    edit(m)
+    data = json.dumps(m).encode()
+    blobs[digest(data)] = data
+    return data
+
+
+def other_diff():
+    c = json.loads(blobs[config])
+    c["rootfs"]["diff_ids"] = ["sha256:" + "1" * 64]
+    data = json.dumps(c).encode()
+    blobs[digest(data)] = data
+
+    def edit(m):
+        m["config"] = {"mediaType": m["config"]["mediaType"], "digest": digest(data), "size": len(data)}
+    return changed(edit)
+
+
+def index_of(*entries):
+    return json.dumps({"schemaVersion": 2, "mediaType": LIST, "manifests": [
+        {"mediaType": MANIFEST, "digest": d, "size": len(blobs.get(d, b"")), "platform": {"os": o, "architecture": a}}
+        for d, o, a in entries]}).encode()
+
+
+def too_long(m):
+    m["layers"][0]["size"] -= 1000
+
+
+def both(m):
+    m["manifests"] = []
+
+
+ARCH = index["manifests"][0]["platform"]["architecture"]
+manifests = {
+    "wrong-diff": other_diff(),
+    "too-long": changed(too_long),
+    "wrong-type": changed(both),
+    "other-platform": index_of((top, "windows", "amd64"), (top, "linux", "vax")),
+    "index": index_of(("sha256:" + "2" * 64, "windows", ARCH), (top, "linux", ARCH), ("sha256:" + "3" * 64, "unknown", "unknown")),
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def send(self, status, body=b"", **headers):
+        self.send_response(status)
+        for k, v in headers.items():
+            self.send_header(k.replace("_", "-"), v)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        url = urllib.parse.urlparse(self.path)
+        auth = self.headers.get("Authorization", "")
+        log.append("%s %s%s" % (self.path, self.headers.get("Range", ""), " Authorization" if auth else ""))
+        if url.path == "/log":
+            return self.send(200, "\n".join(log).encode())
+        if url.path == "/v2/":
+            return self.send(200)
+        if url.path == "/token":
+            q = urllib.parse.parse_qs(url.query)
+            who = base64.b64decode(auth.split(" ")[1]).decode() if auth.startswith("Basic ") else "nobody"
+            log.append("token scope=%s service=%s %s" % (q["scope"][0], q["service"][0], who))
+            return self.send(200, b'{"token":"sesame"}')
+        if url.path.startswith("/storage/"):
+            return self.send(200, blobs[url.path.rsplit("/", 1)[1]])
+        parts = url.path.split("/")
+        repo, kind, what = parts[2], parts[3], parts[4]
+        if repo == "token" and auth != "Bearer sesame":
+            return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:token:pull"' % port)
+        if repo == "foreign-realm":
+            return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:1/token",service="bad"')
+        if repo == "redirected" and not auth:
+            return self.send(401, WWW_Authenticate='Basic realm="r"')
+        if kind == "manifests":
+            data = manifests.get(repo, blobs[top]) if not what.startswith("sha256:") or repo == "wrong-manifest" else blobs[what]
+            return self.send(200, data, Content_Type=LIST if repo in ("index", "other-platform") and data in manifests.values() else MANIFEST)
+        data = blobs[what]
+        if repo == "wrong-layer" and what == layer or repo == "wrong-config" and what == config:
+            data = b"x" + data[1:]
+        if repo == "redirected":
+            return self.send(307, Location="http://localhost:%d/storage/%s" % (port, what))
+        if repo == "interrupted" and what == layer:
+            return self.interrupted(data)
+        self.send(200, data)
+
+    def interrupted(self, data):
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", "bytes %d-%d/%d" % (start, len(data) - 1, len(data)))
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        if cut["interrupted"]:
+            cut["interrupted"] -= 1
+            self.wfile.write(data[start:start + len(data) // 4])
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.shutdown(2)
+            return
+        self.wfile.write(data[start:])
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+
+Server(("127.0.0.1", port), Handler).serve_forever()
