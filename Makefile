@@ -59,7 +59,7 @@ LIB_SRC  := $(wildcard lib/*/*.c lib/*/*/*.c etcd-client/*.c)
 LIB_OBJ  := $(LIB_SRC:%.c=$(B)/obj/%.o) $(GEN_C:$(B)/gen/%.c=$(B)/obj/gen/%.o)
 LIB      := $(B)/lib/libcoracle.a
 # Every program's sources are a library too, for the tests; also those of one that has no main.c yet.
-LIB_DIRS := $(sort $(PROG_DIRS) $(if $(wildcard cri/*.c),cri))
+LIB_DIRS := $(sort $(PROG_DIRS) $(foreach d,cri apiserver,$(if $(wildcard $(d)/*.c),$(d))))
 COMPONENT_LIBS := $(foreach d,$(LIB_DIRS),$(B)/lib/lib$(subst /,-,$(d)).a)
 PROGRAMS := $(foreach d,$(PROG_DIRS),$(call program_of,$(d)))
 
