@@ -1,0 +1,206 @@
+/* Default namespaces and the Service "kubernetes"; see bootstrap.h. */
+#include "apiserver/bootstrap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "apiserver/change.h"
+#include "apiserver/objects.h"
+#include "apiserver/service.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "kube/meta.h"
+#include "kube/status.h"
+
+#define RETRY_MS 500
+
+/* One object, made when it is missing; with @enforce these parts of it are kept as they are here.
+ */
+struct step {
+    const char *group, *version, *resource, *ns, *name;
+    const char *const *enforce; /* top-level fields, NULL-terminated; NULL: leave what is there */
+    json_t *(*make)(const struct apiserver *srv, const struct step *step);
+};
+
+struct bootstrap {
+    struct apiserver *srv;
+    size_t step;
+    struct change *change;
+    struct repair *repair;
+    struct loop_timer retry;
+    void (*on_ready)(void *arg);
+    void *arg;
+};
+
+static json_t *make_namespace(const struct apiserver *srv, const struct step *step)
+{
+    (void)srv;
+    return json_pack("{s:s,s:s,s:{s:s}}", "apiVersion", "v1", "kind", "Namespace", "metadata",
+                     "name", step->name);
+}
+
+static json_t *make_service(const struct apiserver *srv, const struct step *step)
+{
+    char ip[IP_TEXT_MAX];
+    (void)ip_format(allocations_first_ip(srv->allocations), ip);
+    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s,s:s}},s:{s:s,s:s,s:s,s:[{s:s,s:s,s:i,s:i}]}}",
+                     "apiVersion", "v1", "kind", "Service", "metadata", "name", step->name,
+                     "namespace", step->ns, "labels", "component", "apiserver", "provider",
+                     "kubernetes", "spec", "type", "ClusterIP", "clusterIP", ip, "sessionAffinity",
+                     "None", "ports", "name", "https", "protocol", "TCP", "port", 443, "targetPort",
+                     srv->secure_port);
+}
+
+static json_t *make_endpoints(const struct apiserver *srv, const struct step *step)
+{
+    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:[{s:[{s:s}],s:[{s:s,s:i,s:s}]}]}",
+                     "apiVersion", "v1", "kind", "Endpoints", "metadata", "name", step->name,
+                     "namespace", step->ns, "labels", "endpointslice.kubernetes.io/skip-mirror",
+                     "true", "subsets", "addresses", "ip", srv->advertise_address, "ports", "name",
+                     "https", "port", srv->secure_port, "protocol", "TCP");
+}
+
+static json_t *make_slice(const struct apiserver *srv, const struct step *step)
+{
+    const char *family = strchr(srv->advertise_address, ':') ? "IPv6" : "IPv4";
+    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:s,s:[{s:[s],s:{s:b}}],s:[{s:s,s:i,s:s}]}",
+                     "apiVersion", "discovery.k8s.io/v1", "kind", "EndpointSlice", "metadata",
+                     "name", step->name, "namespace", step->ns, "labels",
+                     "kubernetes.io/service-name", "kubernetes", "addressType", family, "endpoints",
+                     "addresses", srv->advertise_address, "conditions", "ready", 1, "ports", "name",
+                     "https", "port", srv->secure_port, "protocol", "TCP");
+}
+
+static const char *const enforce_subsets[] = {"subsets", NULL};
+static const char *const enforce_slice[] = {"endpoints", "ports", NULL};
+static const struct step steps[] = {
+    {"", "v1", "namespaces", "", "default", NULL, make_namespace},
+    {"", "v1", "namespaces", "", "kube-system", NULL, make_namespace},
+    {"", "v1", "namespaces", "", "kube-public", NULL, make_namespace},
+    {"", "v1", "namespaces", "", "kube-node-lease", NULL, make_namespace},
+    {"", "v1", "services", "default", "kubernetes", NULL, make_service},
+    {"", "v1", "endpoints", "default", "kubernetes", enforce_subsets, make_endpoints},
+    {"discovery.k8s.io", "v1", "endpointslices", "default", "kubernetes", enforce_slice,
+     make_slice},
+};
+
+static const struct route *route_of(const struct bootstrap *b)
+{
+    const struct step *s = &steps[b->step];
+    return routes_find(b->srv->routes, s->group, s->version, s->resource);
+}
+
+static enum verdict make(void *arg, const struct encoded *old, json_t *tree, struct plan *plan,
+                         json_t **next, json_t **status)
+{
+    const struct bootstrap *b = arg;
+    const struct step *s = &steps[b->step];
+    (void)plan;
+    if (old && !s->enforce)
+        return VERDICT_NOTHING;
+    _cleanup_json_ json_t *wanted = s->make(b->srv, s);
+    if (!old) {
+        *status = object_complete_new(route_of(b), wanted);
+        *next = TAKE_PTR(wanted);
+    } else {
+        _cleanup_json_ json_t *obj = json_deep_copy(tree);
+        for (size_t i = 0; s->enforce[i]; i++)
+            (void)json_object_set(obj, s->enforce[i], json_object_get(wanted, s->enforce[i]));
+        *status = object_complete_update(route_of(b), "", obj, tree);
+        *next = TAKE_PTR(obj);
+    }
+    if (!*status)
+        return VERDICT_WRITE;
+    json_decref(*next);
+    *next = NULL;
+    return VERDICT_REFUSE;
+}
+
+static void next_step(struct bootstrap *b);
+
+static void on_done(void *arg, struct change_result *result)
+{
+    struct bootstrap *b = arg;
+    const struct step *s = &steps[b->step];
+    b->change = NULL;
+    if (result->code) {
+        const char *why =
+            result->code > 0 ? status_message(result->status) : error_text(result->err);
+        log_warn("cannot make what every cluster has", "resource", s->resource, "name", s->name,
+                 "error", why, NULL);
+        if (result->code > 0)
+            json_decref(result->status);
+        loop_timer_set(&b->retry, RETRY_MS);
+        return;
+    }
+    b->step++;
+    next_step(b);
+}
+
+static void next_step(struct bootstrap *b)
+{
+    if (b->step == ARRAY_SIZE(steps)) {
+        if (!b->srv->ready) {
+            b->srv->ready = true;
+            b->on_ready(b->arg);
+        }
+        return;
+    }
+    const struct step *s = &steps[b->step];
+    const struct change_spec spec = {
+        .srv = b->srv,
+        .route = route_of(b),
+        .ns = s->ns,
+        .name = s->name,
+        .guard_namespace = *s->ns != '\0',
+        .make = make,
+        .arg = b,
+    };
+    b->change = change_start(&spec, on_done, b);
+}
+
+static void on_repaired(void *arg, int code, const struct error *err)
+{
+    struct bootstrap *b = arg;
+    b->repair = NULL;
+    if (code) {
+        log_warn("cannot check the ranges of Services", "error", error_text(err), NULL);
+        loop_timer_set(&b->retry, RETRY_MS);
+        return;
+    }
+    next_step(b);
+}
+
+static void on_retry(void *arg)
+{
+    bootstrap_run(arg);
+}
+
+struct bootstrap *bootstrap_new(struct apiserver *srv, void (*on_ready)(void *arg), void *arg)
+{
+    struct bootstrap *b = mem_zalloc(sizeof(*b));
+    b->srv = srv;
+    b->on_ready = on_ready;
+    b->arg = arg;
+    loop_timer_init(&b->retry, srv->loop, "bootstrap retry", on_retry, b);
+    return b;
+}
+
+void bootstrap_run(struct bootstrap *b)
+{
+    if (b->change || b->repair || loop_timer_armed(&b->retry))
+        return;
+    b->step = 0;
+    b->repair = service_repair(b->srv, on_repaired, b);
+}
+
+struct bootstrap *bootstrap_free(struct bootstrap *b)
+{
+    if (b) {
+        (void)change_cancel(b->change);
+        (void)service_repair_cancel(b->repair);
+        loop_timer_done(&b->retry);
+        free(b);
+    }
+    return NULL;
+}

@@ -1,0 +1,333 @@
+/* log, exec, attach and portforward on their way to a kubelet; see kubelet_proxy.h. */
+#include "apiserver/kubelet_proxy.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "apiserver/reply.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "kube/meta.h"
+#include "kube/status.h"
+#include "net/http_client.h"
+#include "net/upgrade.h"
+
+#define LOG_PENDING_MAX    (256u << 10)
+#define REFUSAL_MAX        (16u << 10)
+#define DIAL_TIMEOUT_MS    10000
+#define UPGRADE_TIMEOUT_MS 30000
+
+struct proxy_op {
+    struct request *r;
+    json_t *pod;
+    char *url;
+    struct http_call *call;
+    struct upgrade *upgrade;
+    struct strbuf refusal; /* of a log: the body of an answer other than 200 */
+    int status;
+    bool paused;
+};
+
+/* An upgraded connection under way: nobody's request any more. */
+struct tunnel {
+    struct list entry;
+    struct splice *splice;
+};
+
+static void proxy_op_free(void *p)
+{
+    struct proxy_op *op = p;
+    (void)http_call_cancel(op->call);
+    (void)upgrade_cancel(op->upgrade);
+    json_decref(op->pod);
+    strbuf_done(&op->refusal);
+    free(op->url);
+    free(op);
+}
+
+bool kubelet_proxy_serves(const char *subresource)
+{
+    return str_eq(subresource, "log") || str_eq(subresource, "exec") ||
+           str_eq(subresource, "attach") || str_eq(subresource, "portforward");
+}
+
+void kubelet_access_done(struct kubelet_access *access)
+{
+    while (access->tunnels.next && !list_empty(&access->tunnels)) {
+        struct tunnel *t = LIST_ENTRY(access->tunnels.next, struct tunnel, entry);
+        (void)splice_free(t->splice);
+        list_remove(&t->entry);
+        free(t);
+    }
+    access->http = http_client_free(access->http);
+}
+
+static struct tls_client_config tls_of(const struct kubelet_access *a)
+{
+    return (struct tls_client_config){.ca_file = a->ca,
+                                      .cert_file = a->client_cert,
+                                      .key_file = a->client_key,
+                                      .insecure = !a->ca};
+}
+
+/* What a kubelet that refuses says, as a Status: its own one, or its text. */
+static json_t *refusal_status(int code, const char *body, size_t len)
+{
+    json_t *status = json_parse(body, len, NULL);
+    if (str_eq(meta_kind(status), "Status"))
+        return status;
+    json_decref(status);
+    static const struct {
+        int code;
+        const char *reason;
+    } reasons[] = {{400, "BadRequest"},
+                   {401, "Unauthorized"},
+                   {403, "Forbidden"},
+                   {404, "NotFound"},
+                   {405, "MethodNotAllowed"}};
+    const char *reason = "InternalError";
+    for (size_t i = 0; i < ARRAY_SIZE(reasons); i++)
+        if (reasons[i].code == code)
+            reason = reasons[i].reason;
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    while (len && strchr("\r\n ", body[len - 1]))
+        len--;
+    /* A message is text: bytes that are not are dropped. */
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)body[i] >= ' ' || body[i] == '\n')
+            strbuf_addc(&text, body[i]);
+    _cleanup_json_ json_t *message =
+        json_text(text.len ? strbuf_text(&text) : "the kubelet refused the request");
+    return status_new(code >= 400 ? code : 500, reason, json_string_value(message));
+}
+
+static json_t *transport_status(const struct proxy_op *op, const struct error *err)
+{
+    _cleanup_free_ char *shown = str_ndup(op->url, strcspn(op->url, "?"));
+    return status_internal_error("cannot reach the kubelet at %s: %s", shown, error_text(err));
+}
+
+/* ---- logs ---- */
+
+static void on_log_headers(struct http_call *call, const struct http_response *response, void *arg)
+{
+    struct proxy_op *op = arg;
+    (void)call;
+    op->status = response->status;
+    if (response->status == 200)
+        http_exchange_begin(op->r->x, 200, "text/plain", -1);
+}
+
+static void on_log_drain(struct http_exchange *x, void *arg)
+{
+    struct proxy_op *op = arg;
+    (void)x;
+    if (op->paused && op->call) {
+        op->paused = false;
+        http_call_resume(op->call);
+    }
+}
+
+static void on_log_data(struct http_call *call, const void *data, size_t len, void *arg)
+{
+    struct proxy_op *op = arg;
+    if (op->status != 200) {
+        size_t room = REFUSAL_MAX - op->refusal.len;
+        strbuf_add(&op->refusal, data, len < room ? len : room);
+        return;
+    }
+    http_exchange_write(op->r->x, data, len);
+    if (http_exchange_pending(op->r->x) > LOG_PENDING_MAX) {
+        op->paused = true;
+        http_call_pause(call);
+    }
+}
+
+static void on_log_end(struct http_call *call, const struct error *err, void *arg)
+{
+    struct proxy_op *op = arg;
+    struct request *r = op->r;
+    (void)call;
+    op->call = NULL;
+    if (http_exchange_begun(r->x)) {
+        if (err)
+            http_exchange_abort(r->x);
+        else
+            http_exchange_end(r->x);
+        request_free(r);
+    } else if (err) {
+        reply_status(r, transport_status(op, err));
+    } else {
+        reply_status(r, refusal_status(op->status, strbuf_text(&op->refusal), op->refusal.len));
+    }
+}
+
+static void start_log(struct proxy_op *op)
+{
+    static const struct http_stream_handler handler = {
+        .on_headers = on_log_headers, .on_data = on_log_data, .on_end = on_log_end};
+    struct kubelet_access *access = op->r->srv->kubelets;
+    const struct tls_client_config tls = tls_of(access);
+    const struct http_request request = {
+        .url = op->url, .tls = &tls, .connect_timeout_ms = DIAL_TIMEOUT_MS};
+    struct error err = ERROR_INIT;
+    http_exchange_on_drain(op->r->x, LOG_PENDING_MAX / 4, on_log_drain, op);
+    if (http_client_stream(access->http, &request, &handler, op, &op->call, &err) < 0)
+        reply_status(op->r, transport_status(op, &err));
+}
+
+/* ---- upgraded connections ---- */
+
+static void on_tunnel_end(const struct error *err, void *arg)
+{
+    struct tunnel *t = arg;
+    if (err)
+        log_debug("tunnel to a kubelet ended", "error", error_text(err), NULL);
+    list_remove(&t->entry);
+    free(t);
+}
+
+static void on_upgraded(struct stream *stream, const struct upgrade_response *response,
+                        const struct error *err, void *arg)
+{
+    struct proxy_op *op = arg;
+    struct request *r = op->r;
+    struct apiserver *srv = r->srv;
+    op->upgrade = NULL;
+    if (!stream) {
+        reply_status(r, response
+                            ? refusal_status(response->status, response->body, response->body_len)
+                            : transport_status(op, err));
+        return;
+    }
+    struct stream *client = NULL;
+    if (http_exchange_upgrade_as(r->x, response->headers, &client) < 0) {
+        (void)stream_free(stream);
+        reply_status(r, status_bad_request("the connection cannot be upgraded"));
+        return;
+    }
+    struct tunnel *t = mem_zalloc(sizeof(*t));
+    list_append(&srv->kubelets->tunnels, &t->entry);
+    t->splice = stream_splice(srv->loop, client, stream, on_tunnel_end, t);
+    request_free(r);
+}
+
+/* The client's headers that the kubelet must see. */
+static void forward_headers(const struct http_exchange *x, struct http_headers *out)
+{
+    static const char *const names[] = {"X-Stream-Protocol-Version", "User-Agent"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *value;
+        for (size_t n = 0; (value = http_headers_get_nth(http_exchange_headers(x), names[i], n));
+             n++)
+            http_headers_add(out, names[i], value);
+    }
+}
+
+static void start_upgrade(struct proxy_op *op)
+{
+    struct request *r = op->r;
+    const struct tls_client_config tls = tls_of(r->srv->kubelets);
+    _cleanup_http_headers_ struct http_headers headers = HTTP_HEADERS_INIT;
+    forward_headers(r->x, &headers);
+    const struct upgrade_request request = {
+        .method = "POST",
+        .url = op->url,
+        .headers = &headers,
+        .protocol = "SPDY/3.1",
+        .tls = &tls,
+        .timeout_ms = UPGRADE_TIMEOUT_MS,
+    };
+    struct error err = ERROR_INIT;
+    if (upgrade_start(r->srv->loop, &request, on_upgraded, op, &op->upgrade, &err) < 0)
+        reply_status(r, transport_status(op, &err));
+}
+
+/* ---- finding the kubelet ---- */
+
+static void on_node(void *arg, int code, const struct store_range_result *result,
+                    const struct error *err)
+{
+    struct proxy_op *op = arg;
+    struct request *r = op->r;
+    r->call = NULL;
+    const char *node_name = json_path_string(op->pod, "spec.nodeName");
+    if (code < 0) {
+        reply_store_error(r, code, err);
+        return;
+    }
+    if (code || !result->n) {
+        static const struct status_resource about = {
+            .group = "", .resource = "nodes", .kind = "Node"};
+        reply_status(r, status_not_found(&about, node_name));
+        return;
+    }
+    _cleanup_json_ json_t *node = json_parse(result->kvs[0].value, result->kvs[0].len, NULL);
+    json_t *status = NULL;
+    op->url = kubelet_url(node, op->pod, r->info.subresource, http_exchange_query(r->x), &status);
+    if (!op->url)
+        reply_status(r, status);
+    else if (str_eq(r->info.subresource, "log"))
+        start_log(op);
+    else
+        start_upgrade(op);
+}
+
+static void on_pod(void *arg, int code, const struct store_range_result *result,
+                   const struct error *err)
+{
+    struct proxy_op *op = arg;
+    struct request *r = op->r;
+    r->call = NULL;
+    if (code < 0) {
+        reply_store_error(r, code, err);
+        return;
+    }
+    if (code || !result->n) {
+        reply_not_found(r);
+        return;
+    }
+    struct error bad = ERROR_INIT;
+    op->pod = json_parse(result->kvs[0].value, result->kvs[0].len, &bad);
+    if (!op->pod) {
+        reply_status(r, status_internal_error("%s", error_text(&bad)));
+        return;
+    }
+    const char *node = json_path_string(op->pod, "spec.nodeName");
+    if (!node || !*node || strchr(node, '/')) {
+        reply_status(r, status_bad_request("pod %s does not have a host assigned", r->info.name));
+        return;
+    }
+    _cleanup_free_ char *key = str_printf("/registry/minions/%s", node);
+    const struct store_range range = {.key = key};
+    r->call = store_range(r->srv->store, &range, on_node, op);
+}
+
+static json_t *check(const struct request *r)
+{
+    bool log = str_eq(r->info.subresource, "log");
+    bool get = r->verb == VERB_GET || r->verb == VERB_WATCH;
+    if (log ? !get : (!get && r->verb != VERB_CREATE))
+        return status_method_not_allowed(&r->route->about, http_exchange_method(r->x));
+    if (!log && !http_exchange_wants_upgrade(r->x, "SPDY/3.1"))
+        return status_bad_request(
+            "pods/%s needs a connection upgraded to SPDY/3.1: other upgrades are not supported",
+            r->info.subresource);
+    return NULL;
+}
+
+void kubelet_proxy_start(struct request *r)
+{
+    json_t *status = check(r);
+    if (status) {
+        reply_status(r, status);
+        return;
+    }
+    struct proxy_op *op = mem_zalloc(sizeof(*op));
+    op->r = r;
+    r->op = op;
+    r->op_free = proxy_op_free;
+    _cleanup_free_ char *key = route_key(r->route, r->info.namespace_, r->info.name);
+    const struct store_range range = {.key = key};
+    r->call = store_range(r->srv->store, &range, on_pod, op);
+}
