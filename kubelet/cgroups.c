@@ -1,0 +1,113 @@
+/* The cgroup tree of pods; see cgroups.h. */
+#include "kubelet/cgroups.h"
+
+#include <dirent.h>
+#include <string.h>
+
+#include "base/cgroup.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "kubelet/runtime/requests.h"
+
+struct pod_cgroups {
+    struct cgroups *host;
+    char *top;  /* "/kubepods" below --cgroup-root */
+    char *path; /* of the last pod_cgroups_path() */
+};
+
+static int make(const struct pod_cgroups *c, const char *path, int64_t shares, struct error *err)
+{
+    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
+    limits.cpu_shares = shares;
+    int code = cgroup_create(c->host, path, err);
+    return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
+}
+
+int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *err)
+{
+    _cleanup_(pod_cgroups_freep) struct pod_cgroups *c = mem_zalloc(sizeof(*c));
+    size_t len = root ? strlen(root) : 0;
+    while (len && root[len - 1] == '/')
+        len--;
+    c->top = str_printf("%.*s/kubepods", (int)len, root ? root : "");
+    _cleanup_free_ char *burstable = str_printf("%s/burstable", c->top);
+    _cleanup_free_ char *best_effort = str_printf("%s/besteffort", c->top);
+    int code = cgroups_open(NULL, &c->host, err);
+    if (!code)
+        code = make(c, c->top, CGROUP_UNSET, err);
+    if (!code)
+        code = make(c, burstable, CGROUP_UNSET, err);
+    if (!code)
+        code = make(c, best_effort, 2, err);
+    if (!code)
+        *ret = TAKE_PTR(c);
+    return code;
+}
+
+struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c)
+{
+    if (!c)
+        return NULL;
+    cgroups_free(c->host);
+    free(c->top);
+    free(c->path);
+    free(c);
+    return NULL;
+}
+
+bool pod_cgroups_unified(const struct pod_cgroups *c)
+{
+    return c && cgroups_mode(c->host) == CGROUP_V2;
+}
+
+const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod)
+{
+    static const char *const tiers[] = {"", "/burstable", "/besteffort"};
+    free(c->path);
+    c->path = str_printf("%s%s/pod%s", c->top, tiers[pod->qos], pod->meta.uid);
+    return c->path;
+}
+
+int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, struct error *err)
+{
+    const char *path = pod_cgroups_path(c, pod);
+    struct pod_resources r = pod_resources_of(pod);
+    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
+    limits.cpu_shares = r.shares;
+    limits.cpu_period = 100000;
+    limits.cpu_quota = r.quota ? r.quota : CGROUP_UNLIMITED;
+    limits.memory_limit = r.memory ? r.memory : CGROUP_UNLIMITED;
+    int code = cgroup_create(c->host, path, err);
+    return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
+}
+
+int pod_cgroups_remove_path(struct pod_cgroups *c, const char *path, struct error *err)
+{
+    int code = cgroup_kill(c->host, path, err);
+    return code < 0 ? code : cgroup_remove(c->host, path, err);
+}
+
+int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, struct error *err)
+{
+    return pod_cgroups_remove_path(c, pod_cgroups_path(c, pod), err);
+}
+
+void pod_cgroups_each(struct pod_cgroups *c,
+                      void (*fn)(const char *uid, const char *path, void *arg), void *arg)
+{
+    static const char *const tiers[] = {"", "/burstable", "/besteffort"};
+    for (size_t i = 0; i < ARRAY_SIZE(tiers); i++) {
+        _cleanup_free_ char *tier = str_printf("%s%s", c->top, tiers[i]);
+        char **dirs = NULL;
+        (void)cgroup_dirs(c->host, tier, &dirs);
+        DIR *d = dirs && dirs[0] ? opendir(dirs[0]) : NULL;
+        for (const struct dirent *e; d && (e = readdir(d));) {
+            _cleanup_free_ char *path = str_printf("%s/%s", tier, e->d_name);
+            if (str_starts(e->d_name, "pod"))
+                fn(e->d_name + 3, path, arg);
+        }
+        if (d)
+            (void)closedir(d);
+        cgroup_dirs_free(dirs);
+    }
+}

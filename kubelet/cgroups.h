@@ -1,0 +1,27 @@
+/*
+ * The cgroups of pods: <root>/kubepods for guaranteed pods, with burstable and besteffort below
+ * it; one group per pod, limited to the sum of its containers. Containers' own groups are made by
+ * the runtime, below the pod's.
+ */
+#pragma once
+
+#include "kubelet/pod/pod.h"
+
+struct pod_cgroups;
+
+/* @root: --cgroup-root, "/" or "/name". Makes the tree. -errno when there are no cgroups to use. */
+int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *err);
+struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c); /* NULL is harmless; returns NULL */
+DEFINE_CLEANUP(struct pod_cgroups *, pod_cgroups_free);
+bool pod_cgroups_unified(const struct pod_cgroups *c); /* cgroup v2; false for NULL */
+/* The pod's group: what the runtime gets as cgroup_parent. Valid until the next call. */
+const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod);
+/* Makes the pod's group and sets its limits; again whenever they change. */
+int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, struct error *err);
+/* Kills what is left in it and removes it. -EBUSY: processes are still ending, try again soon. */
+int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, struct error *err);
+/* Calls @fn with the uid of every pod group there is: to find orphans. */
+void pod_cgroups_each(struct pod_cgroups *c,
+                      void (*fn)(const char *uid, const char *path, void *arg), void *arg);
+/* As pod_cgroups_remove(), for one found so. */
+int pod_cgroups_remove_path(struct pod_cgroups *c, const char *path, struct error *err);

@@ -1,0 +1,35 @@
+/* Helpers on the shared context. */
+#include "kubelet/kubelet.h"
+
+#include "base/fs.h"
+#include "base/strbuf.h"
+
+void kubelet_event(struct kubelet *k, const struct pod *pod, const char *container,
+                   const char *type, const char *reason, const char *fmt, ...)
+{
+    va_list args;
+    struct strbuf text = STRBUF_INIT;
+    _cleanup_free_ char *path = NULL;
+    va_start(args, fmt);
+    strbuf_addv(&text, fmt, args);
+    va_end(args);
+    for (size_t i = 0; container && i < pod_container_count(pod); i++)
+        if (str_eq(pod_container_at(pod, i)->name, container))
+            path = str_printf("spec.%s{%s}",
+                              pod_container_is_init(pod, i) ? "initContainers" : "containers",
+                              container);
+    struct event_object about = {.api_version = "v1",
+                                 .kind = "Pod",
+                                 .ns = pod->meta.ns,
+                                 .name = pod->meta.name,
+                                 .uid = pod->meta.uid,
+                                 .resource_version = pod->meta.resource_version,
+                                 .field_path = path};
+    event_record(k->events, &about, type, reason, "%s", strbuf_text(&text));
+    strbuf_done(&text);
+}
+
+char *kubelet_pod_dir(const struct kubelet *k, const char *uid)
+{
+    return fs_join(k->pods_dir, uid);
+}

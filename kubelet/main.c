@@ -1,0 +1,235 @@
+/* coracle-kubelet: flags and wiring. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/strbuf.h"
+#include "kube/kubeconfig.h"
+#include "kubelet/cgroups.h"
+#include "kubelet/node/node.h"
+#include "kubelet/runtime/events.h"
+#include "kubelet/sources.h"
+#include "net/http_client.h"
+
+static struct {
+    const char *root, *kubeconfig, *endpoint, *hostname, *node_ip, *manifests, *cgroup_root;
+    const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
+    struct option_list cluster_dns;
+    int port, verbosity;
+    bool help;
+} options = {.root = "",
+             .cgroup_root = "/",
+             .cluster_domain = "cluster.local",
+             .resolv_conf = "/etc/resolv.conf",
+             .address = "0.0.0.0",
+             .port = 10250};
+
+static const struct option_def definitions[] = {
+    {"root", 0, OPTION_STRING, &options.root, "DIR", "prefix of all paths"},
+    {"kubeconfig", 0, OPTION_STRING, &options.kubeconfig, "FILE",
+     "how to reach the API server; without it only static pods run"},
+    {"container-runtime-endpoint", 0, OPTION_STRING, &options.endpoint, "URL", "CRI socket"},
+    {"hostname-override", 0, OPTION_STRING, &options.hostname, "NAME", "name of this node"},
+    {"node-ip", 0, OPTION_STRING, &options.node_ip, "IP", "address of this node"},
+    {"pod-manifest-path", 0, OPTION_STRING, &options.manifests, "DIR", "static pods"},
+    {"cgroup-root", 0, OPTION_STRING, &options.cgroup_root, "PATH", "parent of kubepods"},
+    {"cluster-dns", 0, OPTION_LIST, &options.cluster_dns, "IP", "DNS servers of the cluster"},
+    {"cluster-domain", 0, OPTION_STRING, &options.cluster_domain, "NAME", "domain of the cluster"},
+    {"resolv-conf", 0, OPTION_STRING, &options.resolv_conf, "FILE", "the host's resolver"},
+    {"address", 0, OPTION_STRING, &options.address, "IP", "address to serve on"},
+    {"port", 0, OPTION_INT, &options.port, "PORT", "port to serve on; 0: don't"},
+    {"client-ca-file", 0, OPTION_STRING, &options.client_ca, "FILE", "who may call the server"},
+    {"tls-cert-file", 0, OPTION_STRING, &options.cert, "FILE", "certificate of the server"},
+    {"tls-private-key-file", 0, OPTION_STRING, &options.key, "FILE", "its key"},
+    {"v", 0, OPTION_INT, &options.verbosity, "N", "verbosity"},
+    {"help", 'h', OPTION_BOOL, &options.help, NULL, "this text"},
+    {.name = NULL},
+};
+
+/* Everything that main() made, undone in reverse. */
+struct program {
+    struct kubelet k;
+    struct rpc *rpc;
+    struct kubeconfig config;
+    struct node *node;
+    struct file_source *files;
+    struct api_source *api;
+    struct daemon_signals signals;
+    char *resolv_conf;
+};
+
+static int make_paths(struct kubelet *k, struct error *err)
+{
+    k->pods_dir = daemon_path(options.root, "/var/lib/kubelet/pods");
+    k->log_root = daemon_path(options.root, "/var/log/pods");
+    k->log_links = daemon_path(options.root, "/var/log/containers");
+    k->seccomp_root = daemon_path(options.root, "/var/lib/kubelet/seccomp");
+    int r = fs_mkdirs(k->pods_dir, 0750, err);
+    if (r == 0)
+        r = fs_mkdirs(k->log_root, 0755, err);
+    if (r == 0)
+        r = fs_mkdirs(k->log_links, 0755, err);
+    return r;
+}
+
+static int read_identity(struct kubelet *k, struct error *err)
+{
+    char host[256] = "";
+    if (!options.hostname && gethostname(host, sizeof(host) - 1) < 0)
+        return error_errno(err, -errno, "cannot read the host name");
+    k->node_name = str_dup(options.hostname ? options.hostname : host);
+    for (char *p = k->node_name; *p; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p - 'A' + 'a');
+    if (!name_is_dns(k->node_name, 253, true))
+        return error_set(err, -EINVAL, "--hostname-override: \"%.60s\" is not a DNS name",
+                         k->node_name);
+    k->node_ip = options.node_ip ? str_dup(options.node_ip) : node_default_address();
+    k->port = (uint16_t)options.port;
+    return 0;
+}
+
+static int open_runtime(struct program *p, struct error *err)
+{
+    _cleanup_free_ char *fallback = daemon_path(options.root, "/run/coracle/cri.sock");
+    p->rpc = rpc_new(p->k.loop, err);
+    if (!p->rpc)
+        return -EIO;
+    p->k.runtime = runtime_new_grpc(p->rpc, options.endpoint ? options.endpoint : fallback, err);
+    return p->k.runtime ? 0 : -EINVAL;
+}
+
+static int open_api(struct program *p, struct error *err)
+{
+    if (options.kubeconfig) {
+        int r = kubeconfig_load(options.kubeconfig, NULL, &p->config, err);
+        if (r == 0)
+            r = kube_client_new(&p->k.api, p->k.loop, &p->config, "kubelet", err);
+        if (r < 0)
+            return r;
+    }
+    p->k.events = event_recorder_new(p->k.api, "kubelet", p->k.node_name);
+    return 0;
+}
+
+static void on_services(void *arg)
+{
+    struct program *p = arg;
+    if (p->k.pods)
+        pod_manager_kick(p->k.pods);
+}
+
+static void on_ready(void *arg)
+{
+    (void)arg;
+    daemon_notify("STATUS=runtime is ready");
+}
+
+static void read_dns(struct program *p)
+{
+    struct strbuf text = STRBUF_INIT;
+    (void)fs_read(options.resolv_conf, 65536, &text, NULL);
+    p->resolv_conf = strbuf_take(&text);
+    p->k.dns.servers.items = options.cluster_dns.items;
+    p->k.dns.servers.count = options.cluster_dns.count;
+    p->k.dns.domain = options.cluster_domain;
+    p->k.dns.host_config = p->resolv_conf;
+}
+
+static int start(struct program *p, struct error *err)
+{
+    struct kubelet *k = &p->k;
+    k->root = options.root;
+    int r = make_paths(k, err);
+    if (r == 0)
+        r = read_identity(k, err);
+    if (r == 0)
+        r = pod_cgroups_new(options.cgroup_root, &k->cgroups, err);
+    if (r == 0)
+        r = open_runtime(p, err);
+    if (r == 0)
+        r = open_api(p, err);
+    if (r < 0)
+        return r;
+    node_read_capacity(k);
+    read_dns(p);
+    k->http = http_client_new(k->loop);
+    k->objects = object_cache_new(k->api);
+    k->services = service_cache_new(k->api, on_services, p);
+    k->pods = pod_manager_new(k);
+    k->runtime_events =
+        runtime_events_new(k, runtime_client(k->runtime), &pod_manager_runtime_ops, k->pods);
+    p->node = node_new(k, on_ready, p);
+    _cleanup_free_ char *manifests = options.manifests
+                                         ? str_dup(options.manifests)
+                                         : daemon_path(options.root, "/etc/kubernetes/manifests");
+    p->files = file_source_new(k, manifests);
+    if (k->api)
+        p->api = api_source_new(k);
+    return 0;
+}
+
+static void stop(struct program *p)
+{
+    struct kubelet *k = &p->k;
+    file_source_free(p->files);
+    api_source_free(p->api);
+    node_free(p->node);
+    pod_manager_free(k->pods);
+    runtime_events_free(k->runtime_events);
+    service_cache_free(k->services);
+    object_cache_free(k->objects);
+    event_recorder_free(k->events);
+    http_client_free(k->http);
+    kube_client_free(k->api);
+    kubeconfig_done(&p->config);
+    runtime_free_grpc(k->runtime);
+    rpc_free(p->rpc);
+    pod_cgroups_free(k->cgroups);
+    option_list_done(&options.cluster_dns);
+    free(k->node_name);
+    free(k->node_ip);
+    free(k->pods_dir);
+    free(k->log_root);
+    free(k->log_links);
+    free(k->seccomp_root);
+    free(k->runtime_name);
+    free(p->resolv_conf);
+}
+
+int main(int argc, char **argv)
+{
+    struct error err = ERROR_INIT;
+    struct program p = {.k = {.loop = NULL}};
+    _cleanup_free_ char **words = mem_zalloc((size_t)(argc + 1) * sizeof(char *));
+    int r = options_parse(definitions, argc, argv, false, words, &err);
+    if (r > 0)
+        r = error_set(&err, -EINVAL, "unexpected argument \"%s\"", words[0]);
+    if (options.help) {
+        options_help(definitions, stdout);
+        return 0;
+    }
+    if (r == 0 && (options.port < 0 || options.port > 65535))
+        r = error_set(&err, -EINVAL, "--port: %d is not a port", options.port);
+    daemon_init("coracle-kubelet", options.verbosity);
+    if (r < 0) {
+        log_error("cannot start", "error", error_text(&err), NULL);
+        return 2;
+    }
+    p.k.loop = loop_new();
+    daemon_stop_on_signals(&p.signals, p.k.loop);
+    r = start(&p, &err);
+    if (r < 0)
+        log_error("cannot start", "error", error_text(&err), NULL);
+    else
+        daemon_notify("READY=1");
+    int code = r < 0 ? 1 : loop_run(p.k.loop);
+    daemon_notify("STOPPING=1");
+    stop(&p);
+    daemon_signals_done(&p.signals);
+    loop_free(p.k.loop);
+    return code;
+}

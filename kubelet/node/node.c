@@ -1,0 +1,320 @@
+/*
+ * The node's own state. One function builds the whole status; what the API has of it is compared
+ * with that, and only a difference (or the heartbeat after 5 minutes) is written.
+ */
+#include "kubelet/node/node.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/strbuf.h"
+#include "base/times.h"
+#include "kube/meta.h"
+#include "kubelet/runtime/events.h"
+
+#define ASK_FIRST_MS 100   /* until the runtime is ready */
+#define ASK_MS       10000 /* after that */
+#define HEARTBEAT_MS 300000
+#define RETRY_MS     500
+#define RETRY_MAX_MS 7000
+
+struct node {
+    struct kubelet *k;
+    struct loop_timer ask, write;
+    struct runtime_call *status_call, *version_call, *cidr_call;
+    struct kube_call *api_call;
+    struct node_lease *lease;
+    char *runtime_version; /* "name://version" */
+    char *why;             /* not ready, or NULL */
+    char *cidr;            /* told to the runtime */
+    char *sent;            /* conditions and the rest as last written, without heartbeat times */
+    char *transition;      /* of Ready */
+    char *started;
+    uint64_t sent_at;
+    uint32_t retry_ms;
+    bool registered, told_ready, complained;
+    void (*ready)(void *arg);
+    void *arg;
+};
+
+static void write_status(struct node *n);
+
+/* ---- the status ---- */
+static void add_condition(json_t *list, const char *type, bool status, const char *reason,
+                          const char *message, const char *heartbeat, const char *transition)
+{
+    json_t *c =
+        json_pack("{s:s,s:s,s:s,s:s,s:s}", "type", type, "status", status ? "True" : "False",
+                  "reason", reason, "message", message, "lastTransitionTime", transition);
+    if (heartbeat)
+        (void)json_object_set_new(c, "lastHeartbeatTime", json_string(heartbeat));
+    (void)json_array_append_new(list, c);
+}
+
+/* @heartbeat NULL: the form that is compared. */
+static json_t *build(const struct node *n, const char *heartbeat)
+{
+    struct kubelet *k = n->k;
+    json_t *conditions = json_array(), *addresses = json_array();
+    add_condition(conditions, "MemoryPressure", false, "KubeletHasSufficientMemory",
+                  "kubelet has sufficient memory available", heartbeat, n->started);
+    add_condition(conditions, "DiskPressure", false, "KubeletHasNoDiskPressure",
+                  "kubelet has no disk pressure", heartbeat, n->started);
+    add_condition(conditions, "PIDPressure", false, "KubeletHasSufficientPID",
+                  "kubelet has sufficient PID available", heartbeat, n->started);
+    add_condition(conditions, "Ready", k->node_ready,
+                  k->node_ready ? "KubeletReady" : "KubeletNotReady",
+                  k->node_ready ? "kubelet is posting ready status"
+                  : n->why      ? n->why
+                                : "starting",
+                  heartbeat, n->transition);
+    if (k->node_ip)
+        (void)json_array_append_new(
+            addresses, json_pack("{s:s,s:s}", "type", "InternalIP", "address", k->node_ip));
+    (void)json_array_append_new(
+        addresses, json_pack("{s:s,s:s}", "type", "Hostname", "address", k->node_name));
+    return json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", node_resources(&k->capacity),
+                     "allocatable", node_resources(&k->allocatable), "conditions", conditions,
+                     "addresses", addresses, "daemonEndpoints", "kubeletEndpoint", "Port",
+                     (int)k->port, "nodeInfo",
+                     node_info(n->runtime_version ? n->runtime_version : ""));
+}
+
+static char *encode(const json_t *j)
+{
+    struct strbuf out = STRBUF_INIT;
+    json_encode(j, &out);
+    return strbuf_take(&out);
+}
+
+/* ---- the runtime ---- */
+static void set_ready(struct node *n, bool ready, const char *why)
+{
+    char now[TIME_TEXT_MAX];
+    bool changed = n->k->node_ready != ready || !n->transition;
+    if (!changed && str_eq(n->why, why))
+        return;
+    if (changed) {
+        free(n->transition);
+        n->transition = str_dup(time_format(time_now(), now));
+        if (ready)
+            log_info("node is ready", "node", n->k->node_name, NULL);
+        else
+            log_warn("node is not ready", "node", n->k->node_name, "reason", why, NULL);
+    }
+    n->k->node_ready = ready;
+    free(n->why);
+    n->why = str_dup(why);
+    if (ready && !n->told_ready) {
+        n->told_ready = true;
+        n->ready(n->arg);
+    }
+    write_status(n);
+}
+
+static void on_status(void *arg, enum rpc_status status, const char *message,
+                      const ProtobufCMessage *response)
+{
+    struct node *n = arg;
+    const Runtime__V1__StatusResponse *r = (const void *)response;
+    _cleanup_free_ char *why = NULL;
+    n->status_call = NULL;
+    if (status != RPC_OK)
+        why = str_printf("container runtime is down: %s", message);
+    else if (!r->status)
+        why = str_dup("container runtime status is missing");
+    for (size_t i = 0; !why && i < r->status->n_conditions; i++) {
+        const Runtime__V1__RuntimeCondition *c = r->status->conditions[i];
+        if (!c->status)
+            why = str_printf("container runtime %snot ready: %s=false reason:%s message:%s",
+                             str_eq(c->type, "NetworkReady") ? "network " : "", c->type, c->reason,
+                             c->message);
+    }
+    loop_timer_set(&n->ask, why ? ASK_FIRST_MS * 5 : ASK_MS);
+    set_ready(n, !why, why);
+}
+
+static void on_version(void *arg, enum rpc_status status, const char *message,
+                       const ProtobufCMessage *response)
+{
+    struct node *n = arg;
+    const Runtime__V1__VersionResponse *r = (const void *)response;
+    (void)message;
+    n->version_call = NULL;
+    if (status != RPC_OK)
+        return;
+    free(n->runtime_version);
+    free(n->k->runtime_name);
+    n->k->runtime_name = str_dup(*r->runtime_name ? r->runtime_name : "cri");
+    n->runtime_version = str_printf("%s://%s", n->k->runtime_name, r->runtime_version);
+    write_status(n);
+}
+
+static void on_ask(void *arg)
+{
+    struct node *n = arg;
+    Runtime__V1__StatusRequest status = RUNTIME__V1__STATUS_REQUEST__INIT;
+    Runtime__V1__VersionRequest version = RUNTIME__V1__VERSION_REQUEST__INIT;
+    version.version = (char *)(uintptr_t) "v1";
+    if (!n->runtime_version && !n->version_call)
+        n->version_call =
+            runtime_call(n->k->runtime, CRI_VERSION, &version.base, 5000, on_version, n);
+    if (!n->status_call)
+        n->status_call = runtime_call(n->k->runtime, CRI_STATUS, &status.base, 5000, on_status, n);
+}
+
+/* ---- the API ---- */
+static void on_cidr(void *arg, enum rpc_status status, const char *message,
+                    const ProtobufCMessage *response)
+{
+    struct node *n = arg;
+    (void)response;
+    n->cidr_call = NULL;
+    if (status != RPC_OK)
+        log_warn("pod CIDR cannot be told to the runtime", "cidr", n->cidr, "error", message, NULL);
+}
+
+static void tell_cidr(struct node *n, const json_t *object)
+{
+    const char *cidr = json_path_string(object, "spec.podCIDR");
+    if (!cidr || !*cidr || str_eq(cidr, n->cidr))
+        return;
+    Runtime__V1__NetworkConfig network = RUNTIME__V1__NETWORK_CONFIG__INIT;
+    Runtime__V1__RuntimeConfig config = RUNTIME__V1__RUNTIME_CONFIG__INIT;
+    Runtime__V1__UpdateRuntimeConfigRequest q = RUNTIME__V1__UPDATE_RUNTIME_CONFIG_REQUEST__INIT;
+    free(n->cidr);
+    n->cidr = str_dup(cidr);
+    network.pod_cidr = n->cidr;
+    config.network_config = &network;
+    q.runtime_config = &config;
+    runtime_cancel(n->k->runtime, &n->cidr_call);
+    n->cidr_call =
+        runtime_call(n->k->runtime, CRI_UPDATE_RUNTIME_CONFIG, &q.base, 10000, on_cidr, n);
+}
+
+static void fail(struct node *n, const char *what, const struct kube_result *r)
+{
+    if (!n->complained)
+        log_warn(what, "node", n->k->node_name, "error", r->error, NULL);
+    n->complained = true;
+    free(n->sent);
+    n->sent = NULL;
+    loop_timer_set(&n->write, n->retry_ms);
+    n->retry_ms = n->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : n->retry_ms * 2;
+}
+
+static void on_written(const struct kube_result *r, void *arg)
+{
+    struct node *n = arg;
+    n->api_call = NULL;
+    if (r->status == 404)
+        n->registered = false;
+    if (r->error) {
+        fail(n, "node status cannot be written", r);
+        return;
+    }
+    n->complained = false;
+    n->retry_ms = RETRY_MS;
+    n->sent_at = now_ms();
+    tell_cidr(n, r->body);
+    node_lease_start(n->lease, meta_uid(r->body));
+    loop_timer_set(&n->write, HEARTBEAT_MS);
+    write_status(n);
+}
+
+static void on_registered(const struct kube_result *r, void *arg)
+{
+    struct node *n = arg;
+    n->api_call = NULL;
+    if (r->error && r->status != 409) {
+        fail(n, "node cannot be registered", r);
+        return;
+    }
+    n->registered = true;
+    if (!r->error)
+        log_info("node registered", "node", n->k->node_name, NULL);
+    /* An existing Node keeps what others put there; its status becomes ours. */
+    if (r->error) {
+        free(n->sent);
+        n->sent = NULL;
+        write_status(n);
+        return;
+    }
+    on_written(r, arg);
+}
+
+static json_t *labels(const struct node *n)
+{
+    const char *arch = node_architecture();
+    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "kubernetes.io/hostname", n->k->node_name,
+                     "kubernetes.io/os", "linux", "kubernetes.io/arch", arch,
+                     "beta.kubernetes.io/os", "linux", "beta.kubernetes.io/arch", arch);
+}
+
+static void write_status(struct node *n)
+{
+    char now[TIME_TEXT_MAX];
+    if (!n->k->api || n->api_call || !n->transition || !n->runtime_version)
+        return;
+    _cleanup_json_ json_t *bare = build(n, NULL);
+    _cleanup_free_ char *text = encode(bare);
+    if (n->registered && str_eq(text, n->sent) && now_ms() - n->sent_at < HEARTBEAT_MS)
+        return;
+    _cleanup_json_ json_t *status = build(n, time_format(time_now(), now));
+    free(n->sent);
+    n->sent = TAKE_PTR(text);
+    if (!n->registered) {
+        _cleanup_json_ json_t *object = json_pack(
+            "{s:s,s:s,s:{s:s,s:o},s:{},s:O}", "apiVersion", "v1", "kind", "Node", "metadata",
+            "name", n->k->node_name, "labels", labels(n), "spec", "status", status);
+        n->api_call = kube_create(n->k->api, "/api/v1/nodes", object, on_registered, n);
+        return;
+    }
+    _cleanup_free_ char *path = kube_path("v1", NULL, "nodes", n->k->node_name, "status");
+    _cleanup_json_ json_t *patch = json_pack("{s:O}", "status", status);
+    n->api_call = kube_patch(n->k->api, path, KUBE_PATCH_STRATEGIC, patch, on_written, n);
+}
+
+static void on_write(void *arg)
+{
+    write_status(arg);
+}
+
+struct node *node_new(struct kubelet *k, void (*ready)(void *arg), void *arg)
+{
+    char now[TIME_TEXT_MAX];
+    struct node *n = mem_zalloc(sizeof(*n));
+    n->k = k;
+    n->ready = ready;
+    n->arg = arg;
+    n->retry_ms = RETRY_MS;
+    n->started = str_dup(time_format(time_now(), now));
+    n->lease = node_lease_new(k);
+    loop_timer_init(&n->ask, k->loop, "runtime status", on_ask, n);
+    loop_timer_init(&n->write, k->loop, "node status", on_write, n);
+    loop_timer_set(&n->ask, 0);
+    return n;
+}
+
+struct node *node_free(struct node *n)
+{
+    if (!n)
+        return NULL;
+    runtime_cancel(n->k->runtime, &n->status_call);
+    runtime_cancel(n->k->runtime, &n->version_call);
+    runtime_cancel(n->k->runtime, &n->cidr_call);
+    kube_call_cancel(n->api_call);
+    node_lease_free(n->lease);
+    loop_timer_done(&n->ask);
+    loop_timer_done(&n->write);
+    free(n->runtime_version);
+    free(n->why);
+    free(n->cidr);
+    free(n->sent);
+    free(n->transition);
+    free(n->started);
+    free(n);
+    return NULL;
+}

@@ -1,0 +1,85 @@
+/*
+ * A pod: its decoded object, reference counted, immutable once made. The worker, volumes and
+ * probes hold references; an update makes a new struct pod.
+ */
+#pragma once
+
+#include "kubelet/pod/spec.h"
+
+#define POD_ANNOTATION_SOURCE "kubernetes.io/config.source"
+#define POD_ANNOTATION_HASH   "kubernetes.io/config.hash"
+#define POD_ANNOTATION_SEEN   "kubernetes.io/config.seen"
+#define POD_ANNOTATION_MIRROR "kubernetes.io/config.mirror"
+
+enum pod_source { POD_FROM_API, POD_FROM_FILE };
+enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
+enum qos_class { QOS_GUARANTEED, QOS_BURSTABLE, QOS_BEST_EFFORT };
+
+/* What of status is read back: what others wrote, and what must survive a restart of ours. */
+struct pod_condition {
+    char *type, *status, *reason, *message, *transition;
+};
+struct api_container_state {
+    char *name, *container_id;
+    int64_t restart_count;
+    bool ready, started;
+};
+struct api_status {
+    char *phase, *reason, *message, *start_time, *pod_ip;
+    ARRAY_OF(struct pod_condition) conditions;
+    ARRAY_OF(struct api_container_state) containers, init_containers;
+};
+
+struct pod {
+    unsigned refs;
+    enum pod_source source;
+    enum restart_policy restart;
+    enum qos_class qos;
+    struct pod_meta meta;
+    struct pod_spec spec;
+    struct api_status status;
+    char *invalid; /* why it can't be run: a line that names the field; NULL when it can */
+    char *json;    /* the object as it came, without managedFields, encoded */
+    size_t json_len;
+};
+
+/* Decodes, defaults and checks a v1 Pod. An object whose metadata cannot be used (no safe name,
+ * namespace or uid) is refused: -EINVAL. One whose spec cannot be run becomes a pod with
+ * ->invalid set. */
+int pod_decode(const json_t *object, enum pod_source source, struct pod **ret, struct error *err);
+struct pod *pod_ref(struct pod *pod);
+struct pod *pod_unref(struct pod *pod); /* NULL is harmless; returns NULL */
+DEFINE_CLEANUP(struct pod *, pod_unref);
+
+/* The container spec by name, init containers too; NULL when there is none. */
+const struct container_spec *pod_container(const struct pod *pod, const char *name);
+size_t pod_container_count(const struct pod *pod); /* init containers and containers */
+/* Number @i: init containers first. */
+const struct container_spec *pod_container_at(const struct pod *pod, size_t i);
+static inline bool pod_container_is_init(const struct pod *pod, size_t i)
+{
+    return i < pod->spec.init_containers.count;
+}
+const struct volume_spec *pod_volume(const struct pod *pod, const char *name);
+/* "ns/name", for logs. In a buffer of the caller's (POD_LABEL_MAX bytes); returned. */
+#define POD_LABEL_MAX 330
+const char *pod_label(const struct pod *pod, char *buf);
+int64_t pod_grace(const struct pod *pod); /* seconds; deletion's when being deleted */
+bool pod_is_mirror(const struct pod *pod);
+const char *qos_name(enum qos_class qos);
+/* The hash of what makes a container another one: name and image, 8 hexadecimal digits. */
+void container_hash(const struct container_spec *c, char out[9]);
+/* Milli-units or bytes of one resource of a container; @fallback when it is not set. */
+int64_t resource_milli(const struct string_map *m, const char *name, int64_t fallback);
+int64_t resource_value(const struct string_map *m, const char *name, int64_t fallback);
+
+/* ---- validate.c ---- */
+/* Sets defaults as the API server does, for manifests that never saw it, and resolves what the
+ * struct holds beside the tables. */
+void pod_default(struct pod *pod);
+/* 0, or -EINVAL naming the field. */
+int pod_validate(const struct pod *pod, struct error *err);
+/* A path component that is a DNS label or subdomain; safe in paths and cgroup names. */
+bool name_is_dns(const char *name, size_t max, bool dots);
+/* A relative path with no ".." and no empty start. */
+bool path_is_below(const char *path);

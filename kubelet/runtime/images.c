@@ -1,0 +1,157 @@
+/* ImageStatus, then PullImage where the policy wants one, then ImageStatus of what came. */
+#include "kubelet/runtime/images.h"
+
+#include <inttypes.h>
+
+#include "base/strbuf.h"
+
+struct image_request {
+    struct kubelet *k;
+    struct pod *pod;
+    const struct container_spec *container;
+    struct runtime_call *call;
+    uint64_t pull_started;
+    bool pulled;
+    void (*cb)(const struct image_result *result, void *arg);
+    void *arg;
+};
+
+struct image_request *image_cancel(struct image_request *r)
+{
+    if (!r)
+        return NULL;
+    runtime_cancel(r->k->runtime, &r->call);
+    pod_unref(r->pod);
+    free(r);
+    return NULL;
+}
+
+static void finish(struct image_request *r, const char *reason, const char *message,
+                   struct image_info *info)
+{
+    struct image_info none = {.id = NULL};
+    struct image_result result = {.reason = reason,
+                                  .message = message,
+                                  .info = info ? info : &none,
+                                  .pull_failed = r->pulled && reason};
+    void (*cb)(const struct image_result *result, void *arg) = r->cb;
+    void *arg = r->arg;
+    cb(&result, arg);
+    image_cancel(r);
+    if (info)
+        image_info_done(info);
+}
+
+static void read_info(const Runtime__V1__Image *image, struct image_info *info)
+{
+    info->id = str_dup(image->id);
+    info->digest_ref = str_dup(image->n_repo_digests ? image->repo_digests[0] : image->id);
+    if (image->uid) {
+        info->has_uid = true;
+        info->uid = image->uid->value;
+    } else if (*image->username) {
+        info->username = str_dup(image->username);
+    }
+}
+
+static void ask_status(struct image_request *r, const char *image);
+static void pull(struct image_request *r);
+
+static _printf_(4, 5) void event(struct image_request *r, const char *type, const char *reason,
+                                 const char *fmt, ...)
+{
+    struct strbuf text = STRBUF_INIT;
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addv(&text, fmt, args);
+    va_end(args);
+    kubelet_event(r->k, r->pod, r->container->name, type, reason, "%s", strbuf_text(&text));
+    strbuf_done(&text);
+}
+
+static void on_status(void *arg, enum rpc_status status, const char *message,
+                      const ProtobufCMessage *response)
+{
+    struct image_request *r = arg;
+    const Runtime__V1__ImageStatusResponse *reply = (const void *)response;
+    const char *policy = r->container->image_pull_policy, *name = r->container->image;
+    r->call = NULL;
+    if (status != RPC_OK) {
+        _cleanup_free_ char *text = str_printf("Failed to inspect image \"%s\": %s", name, message);
+        event(r, "Warning", "InspectFailed", "%s", text);
+        finish(r, "ImageInspectError", text, NULL);
+        return;
+    }
+    bool present = reply->image && *reply->image->id;
+    if (present && (r->pulled || !str_eq(policy, "Always"))) {
+        struct image_info info = {.id = NULL};
+        if (!r->pulled)
+            event(r, "Normal", "Pulled", "Container image \"%s\" already present on machine", name);
+        read_info(reply->image, &info);
+        finish(r, NULL, NULL, &info);
+    } else if (r->pulled) {
+        finish(r, "ErrImagePull", "the image is not there after it was pulled", NULL);
+    } else if (str_eq(policy, "Never")) {
+        _cleanup_free_ char *text =
+            str_printf("Container image \"%s\" is not present with pull policy of Never", name);
+        event(r, "Warning", "ErrImageNeverPull", "%s", text);
+        finish(r, "ErrImageNeverPull", text, NULL);
+    } else {
+        pull(r);
+    }
+}
+
+static void ask_status(struct image_request *r, const char *image)
+{
+    Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+    Runtime__V1__ImageStatusRequest request = RUNTIME__V1__IMAGE_STATUS_REQUEST__INIT;
+    spec.image = (char *)(uintptr_t)image;
+    request.image = &spec;
+    r->call =
+        runtime_call(r->k->runtime, CRI_IMAGE_STATUS, &request.base, CRI_DEADLINE_MS, on_status, r);
+}
+
+static void on_pulled(void *arg, enum rpc_status status, const char *message,
+                      const ProtobufCMessage *response)
+{
+    struct image_request *r = arg;
+    const Runtime__V1__PullImageResponse *reply = (const void *)response;
+    const char *name = r->container->image;
+    r->call = NULL;
+    r->pulled = true;
+    if (status != RPC_OK) {
+        const char *reason = status == RPC_UNAVAILABLE && str_starts(message, "RegistryUnavailable")
+                                 ? "RegistryUnavailable"
+                                 : "ErrImagePull";
+        event(r, "Warning", "Failed", "Failed to pull image \"%s\": %s", name, message);
+        event(r, "Warning", "Failed", "Error: %s", reason);
+        finish(r, reason, message, NULL);
+        return;
+    }
+    uint64_t took = now_ms() - r->pull_started;
+    event(r, "Normal", "Pulled", "Successfully pulled image \"%s\" in %" PRIu64 "ms", name, took);
+    ask_status(r, *reply->image_ref ? reply->image_ref : name);
+}
+
+static void pull(struct image_request *r)
+{
+    Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+    Runtime__V1__PullImageRequest request = RUNTIME__V1__PULL_IMAGE_REQUEST__INIT;
+    spec.image = r->container->image;
+    request.image = &spec;
+    event(r, "Normal", "Pulling", "Pulling image \"%s\"", r->container->image);
+    r->pull_started = now_ms();
+    r->call = runtime_call(r->k->runtime, CRI_PULL_IMAGE, &request.base, 0, on_pulled, r);
+}
+
+struct image_request *image_ensure(struct kubelet *k, const struct pod *pod,
+                                   const struct container_spec *c,
+                                   void (*cb)(const struct image_result *result, void *arg),
+                                   void *arg)
+{
+    struct image_request *r = mem_zalloc(sizeof(*r));
+    *r = (struct image_request){
+        .k = k, .pod = pod_ref((struct pod *)(uintptr_t)pod), .container = c, .cb = cb, .arg = arg};
+    ask_status(r, c->image);
+    return r;
+}

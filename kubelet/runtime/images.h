@@ -1,0 +1,23 @@
+/*
+ * Images for containers: what the pull policy asks for, with upstream's reasons and events. The
+ * back-off after a failed pull is the caller's (worker/container.c).
+ */
+#pragma once
+
+#include "kubelet/kubelet.h"
+
+struct image_request;
+
+struct image_result {
+    const char *reason;  /* NULL: the image is there. "ErrImagePull", "ErrImageNeverPull", … */
+    const char *message; /* for people, when there is a reason */
+    struct image_info *info; /* the callee may take what is in it */
+    bool pull_failed;        /* a pull was tried: back off before the next */
+};
+
+/* @cb is called once, later, unless cancelled. */
+struct image_request *image_ensure(struct kubelet *k, const struct pod *pod,
+                                   const struct container_spec *c,
+                                   void (*cb)(const struct image_result *result, void *arg),
+                                   void *arg);
+struct image_request *image_cancel(struct image_request *r); /* NULL is harmless; returns NULL */

@@ -1,0 +1,184 @@
+/*
+ * The pod's sandbox: made when a container wants to run, made anew (next attempt) when it died.
+ * After any failure the runtime is asked what there is before the next try, because the call may
+ * have succeeded without us hearing of it.
+ */
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/times.h"
+#include "kubelet/cgroups.h"
+#include "kubelet/runtime/events.h"
+#include "kubelet/runtime/message.h"
+#include "kubelet/worker/worker.h"
+
+void worker_fill_request(struct pod_worker *w, struct request_context *ctx)
+{
+    struct kubelet *k = w->k;
+    *ctx = (struct request_context){
+        .log_root = k->log_root,
+        .cgroup_parent = k->cgroups ? pod_cgroups_path(k->cgroups, w->pod) : NULL,
+        .seccomp_root = k->seccomp_root,
+        .node_name = k->node_name,
+        .dns = &k->dns,
+        .memory_capacity = k->capacity.memory,
+        .unified_cgroups = pod_cgroups_unified(k->cgroups),
+    };
+}
+
+static enum object_state env_object(void *arg, enum object_kind kind, const char *name,
+                                    const struct bytes_map **ret_data)
+{
+    struct pod_worker *w = arg;
+    for (size_t i = 0; i < w->n_env_refs; i++) {
+        if (!object_matches(w->env_refs[i], kind, name))
+            continue;
+        *ret_data = object_data(w->env_refs[i]);
+        return object_state(w->env_refs[i]);
+    }
+    return OBJECT_ABSENT;
+}
+
+void worker_fill_env(struct pod_worker *w, struct env_context *ctx)
+{
+    struct kubelet *k = w->k;
+    const char *ip = w->pod->spec.host_network ? k->node_ip : w->sandbox.ip;
+    const char *ips = w->pod->spec.host_network ? k->node_ip : w->sandbox.ips;
+    *ctx = (struct env_context){
+        .node_name = k->node_name,
+        .host_ip = k->node_ip,
+        .pod_ip = ip ? ip : "",
+        .pod_ips = ips ? ips : "",
+        .services = k->services,
+        .node_cpu_milli = k->allocatable.cpu_milli,
+        .node_memory = k->allocatable.memory,
+        .object = env_object,
+        .arg = w,
+    };
+}
+
+static void sandbox_failed(struct pod_worker *w, const char *message)
+{
+    char label[POD_LABEL_MAX];
+    uint64_t delay = 1000ULL << (w->failures < 5 ? w->failures : 5);
+    w->failures++;
+    w->sandbox.state = w->sandbox.id ? SANDBOX_DEAD : SANDBOX_NONE;
+    w->retry_at = now_ms() + delay;
+    log_warn("sandbox cannot be started", "pod", pod_label(w->pod, label), "error", message, NULL);
+    kubelet_event(w->k, w->pod, NULL, "Warning", "FailedCreatePodSandBox",
+                  "Failed to create pod sandbox: %s", message);
+    runtime_events_refresh(w->k, w->pod->meta.uid);
+    worker_kick(w);
+}
+
+static void on_sandbox_status(void *arg, enum rpc_status status, const char *message,
+                              const ProtobufCMessage *response)
+{
+    struct pod_worker *w = arg;
+    const Runtime__V1__PodSandboxStatusResponse *reply = (const void *)response;
+    w->call = NULL;
+    if (status != RPC_OK || !reply->status) {
+        sandbox_failed(w, status != RPC_OK ? message : "the runtime has no status of it");
+        return;
+    }
+    w->failures = 0;
+    w->sandbox.state = SANDBOX_READY;
+    worker_observe_sandbox(w, reply->status);
+    worker_kick(w);
+}
+
+static void on_sandbox_run(void *arg, enum rpc_status status, const char *message,
+                           const ProtobufCMessage *response)
+{
+    struct pod_worker *w = arg;
+    const Runtime__V1__RunPodSandboxResponse *reply = (const void *)response;
+    w->call = NULL;
+    if (status != RPC_OK) {
+        sandbox_failed(w, message);
+        return;
+    }
+    free(w->sandbox.id);
+    w->sandbox.id = str_dup(reply->pod_sandbox_id);
+    Runtime__V1__PodSandboxStatusRequest request = RUNTIME__V1__POD_SANDBOX_STATUS_REQUEST__INIT;
+    request.pod_sandbox_id = w->sandbox.id;
+    w->call = runtime_call(w->k->runtime, CRI_POD_SANDBOX_STATUS, &request.base, CRI_DEADLINE_MS,
+                           on_sandbox_status, w);
+}
+
+static void start_sandbox(struct pod_worker *w)
+{
+    struct request_context ctx;
+    Runtime__V1__RunPodSandboxRequest request = RUNTIME__V1__RUN_POD_SANDBOX_REQUEST__INIT;
+    worker_fill_request(w, &ctx);
+    request.config = request_sandbox(w->pod, &ctx, w->sandbox.attempt);
+    message_text(&request.runtime_handler, w->pod->spec.runtime_class);
+    w->sandbox.state = SANDBOX_STARTING;
+    w->call = runtime_call(w->k->runtime, CRI_RUN_POD_SANDBOX, &request.base, 2 * CRI_DEADLINE_MS,
+                           on_sandbox_run, w);
+    message_free(request.config);
+    if (*request.runtime_handler)
+        free(request.runtime_handler);
+}
+
+static void on_dead_stopped(void *arg, enum rpc_status status, const char *message,
+                            const ProtobufCMessage *response)
+{
+    struct pod_worker *w = arg;
+    (void)response;
+    w->call = NULL;
+    if (status != RPC_OK && status != RPC_NOT_FOUND) {
+        sandbox_failed(w, message);
+        return;
+    }
+    w->old_sandboxes.items =
+        mem_grow(w->old_sandboxes.items, w->old_sandboxes.count + 1, sizeof(char *));
+    w->old_sandboxes.items[w->old_sandboxes.count++] = TAKE_PTR(w->sandbox.id);
+    w->sandbox.state = SANDBOX_NONE;
+    w->sandbox.attempt++;
+    worker_kick(w);
+}
+
+/* The sandbox died: what still runs in it goes first, then what it holds (network, namespaces). */
+static void replace_sandbox(struct pod_worker *w)
+{
+    bool busy = false;
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct container_slot *s = &w->slots[i];
+        if (slot_is_running(s) && s->step == SLOT_IDLE)
+            slot_stop(s, 2, "Stopping container %s: its sandbox has gone");
+        busy |= slot_is_running(s) || s->step != SLOT_IDLE;
+    }
+    if (busy)
+        return;
+    kubelet_event(w->k, w->pod, NULL, "Normal", "SandboxChanged",
+                  "Pod sandbox changed, it will be killed and re-created.");
+    Runtime__V1__StopPodSandboxRequest request = RUNTIME__V1__STOP_POD_SANDBOX_REQUEST__INIT;
+    request.pod_sandbox_id = w->sandbox.id;
+    w->call = runtime_call(w->k->runtime, CRI_STOP_POD_SANDBOX, &request.base, CRI_DEADLINE_MS,
+                           on_dead_stopped, w);
+}
+
+static bool anything_to_run(const struct pod_worker *w)
+{
+    for (size_t i = 0; i < w->n_slots; i++)
+        if (slot_wants_run(&w->slots[i]) || slot_is_running(&w->slots[i]))
+            return true;
+    return false;
+}
+
+bool worker_sync_sandbox(struct pod_worker *w)
+{
+    if (w->sandbox.state == SANDBOX_READY)
+        return true;
+    if (w->call || !anything_to_run(w))
+        return false;
+    uint64_t now = now_ms();
+    if (w->retry_at > now) {
+        worker_wake_in(w, w->retry_at - now);
+        return false;
+    }
+    if (w->sandbox.state == SANDBOX_DEAD && w->sandbox.id)
+        replace_sandbox(w);
+    else if (w->sandbox.state == SANDBOX_NONE || w->sandbox.state == SANDBOX_DEAD)
+        start_sandbox(w);
+    return false;
+}

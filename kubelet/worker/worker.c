@@ -1,0 +1,379 @@
+/* The pod worker: its life, and the one function that compares desired with known. */
+#include "kubelet/worker/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/times.h"
+#include "kubelet/cgroups.h"
+
+static void on_kick(void *arg);
+
+static void on_timer(void *arg)
+{
+    struct pod_worker *w = arg;
+    worker_kick(w);
+}
+
+void worker_kick(struct pod_worker *w)
+{
+    loop_defer(&w->sync);
+}
+
+static void on_changed(void *arg)
+{
+    struct pod_worker *w = arg;
+    w->retry_at = 0;
+    w->volumes_ready = false;
+    for (size_t i = 0; i < w->n_slots; i++)
+        if (str_eq(w->slots[i].wait_reason, "CreateContainerConfigError"))
+            w->slots[i].retry_at = 0;
+    worker_kick(w);
+}
+
+void worker_wake_in(struct pod_worker *w, uint64_t ms)
+{
+    uint64_t at = now_ms() + ms;
+    if (at < w->wake_at)
+        w->wake_at = at;
+}
+
+/* ---- references to ConfigMaps and Secrets of the environment ---- */
+static void add_ref(struct pod_worker *w, enum object_kind kind, const char *name)
+{
+    if (!name || !*name)
+        return;
+    for (size_t i = 0; i < w->n_env_refs; i++)
+        if (object_matches(w->env_refs[i], kind, name))
+            return;
+    w->env_refs = mem_grow(w->env_refs, w->n_env_refs + 1, sizeof(struct object_ref *));
+    w->env_refs[w->n_env_refs++] =
+        object_acquire(w->k->objects, kind, w->pod->meta.ns, name, on_changed, w);
+}
+
+static void add_refs(struct pod_worker *w)
+{
+    for (size_t n = 0; n < w->n_slots; n++) {
+        const struct container_spec *c = pod_container_at(w->pod, n);
+        for (size_t i = 0; i < c->env_from.count; i++) {
+            const struct env_from_source *f = &c->env_from.items[i];
+            if (f->config_map_ref)
+                add_ref(w, OBJECT_CONFIG_MAP, f->config_map_ref->name);
+            if (f->secret_ref)
+                add_ref(w, OBJECT_SECRET, f->secret_ref->name);
+        }
+        for (size_t i = 0; i < c->env.count; i++) {
+            const struct env_var_source *v = c->env.items[i].value_from;
+            if (v && v->config_map_key_ref)
+                add_ref(w, OBJECT_CONFIG_MAP, v->config_map_key_ref->name);
+            if (v && v->secret_key_ref)
+                add_ref(w, OBJECT_SECRET, v->secret_key_ref->name);
+        }
+    }
+}
+
+/* The API server is being asked: wait for its answer rather than fail. */
+static bool refs_pending(const struct pod_worker *w)
+{
+    for (size_t i = 0; i < w->n_env_refs; i++)
+        if (object_state(w->env_refs[i]) == OBJECT_PENDING)
+            return true;
+    return !service_cache_synced(w->k->services);
+}
+
+/* ---- life ---- */
+static void fail_pod(struct pod_worker *w, const char *reason, const char *message)
+{
+    if (w->failed_reason)
+        return;
+    w->failed_reason = str_dup(reason);
+    w->failed_message = str_dup(message);
+}
+
+static void read_start_time(struct pod_worker *w)
+{
+    int64_t nano;
+    const char *text = w->pod->status.start_time;
+    w->start_time = text && !time_parse(text, &nano) ? nano / 1000000000 : time_now();
+}
+
+struct pod_worker *worker_new(struct kubelet *k, struct pod *pod,
+                              void (*gone)(struct pod_worker *w, void *arg), void *arg)
+{
+    struct pod_worker *w = mem_zalloc(sizeof(*w));
+    w->k = k;
+    w->pod = pod_ref(pod);
+    w->gone = gone;
+    w->gone_arg = arg;
+    w->dirs_ready = true; /* what an earlier kubelet left is ours to clean up */
+    list_init(&w->calls);
+    loop_deferred_init(&w->sync, k->loop, on_kick, w);
+    loop_timer_init(&w->timer, k->loop, "pod worker", on_timer, w);
+    w->n_init = pod->spec.init_containers.count;
+    w->n_slots = pod_container_count(pod);
+    w->slots = mem_zalloc((w->n_slots + 1) * sizeof(*w->slots));
+    for (size_t i = 0; i < w->n_slots; i++) {
+        w->slots[i].w = w;
+        w->slots[i].index = (uint32_t)i;
+    }
+    read_start_time(w);
+    w->status = status_writer_new(w);
+    if (pod->invalid) {
+        kubelet_event(k, pod, NULL, "Warning", "UnexpectedAdmissionError", "%s", pod->invalid);
+        fail_pod(w, "UnexpectedAdmissionError", pod->invalid);
+    }
+    worker_kick(w);
+    return w;
+}
+
+struct pod_worker *worker_free(struct pod_worker *w)
+{
+    if (!w)
+        return NULL;
+    for (size_t i = 0; i < w->n_slots; i++)
+        slot_done(&w->slots[i]);
+    worker_cancel_removals(w);
+    runtime_cancel(w->k->runtime, &w->call);
+    w->status = status_writer_free(w->status);
+    w->volumes = volume_set_free(w->volumes);
+    for (size_t i = 0; i < w->n_env_refs; i++)
+        object_release(w->env_refs[i]);
+    for (size_t i = 0; i < w->old_sandboxes.count; i++)
+        free(w->old_sandboxes.items[i]);
+    loop_deferred_done(&w->sync);
+    loop_timer_done(&w->timer);
+    free(w->old_sandboxes.items);
+    free(w->env_refs);
+    free(w->slots);
+    free(w->sandbox.id);
+    free(w->sandbox.ip);
+    free(w->sandbox.ips);
+    free(w->failed_reason);
+    free(w->failed_message);
+    pod_unref(w->mirror);
+    pod_unref(w->pod);
+    free(w);
+    return NULL;
+}
+
+/* Slots are bound to containers by position: an object that differs there is not the same pod. */
+static bool same_shape(const struct pod_worker *w, const struct pod *pod)
+{
+    if (pod_container_count(pod) != w->n_slots || pod->spec.init_containers.count != w->n_init)
+        return false;
+    for (size_t i = 0; i < w->n_slots; i++)
+        if (!str_eq(pod_container_at(pod, i)->name, pod_container_at(w->pod, i)->name))
+            return false;
+    return true;
+}
+
+void worker_update(struct pod_worker *w, struct pod *pod)
+{
+    char label[POD_LABEL_MAX];
+    if (!same_shape(w, pod)) {
+        log_warn("pod changed its containers: the change is passed over", "pod",
+                 pod_label(pod, label), NULL);
+        return;
+    }
+    struct pod *old = w->pod;
+    w->pod = pod_ref(pod);
+    pod_unref(old);
+    status_writer_observe(w->status, pod);
+    worker_kick(w);
+}
+
+void worker_set_mirror(struct pod_worker *w, struct pod *mirror)
+{
+    pod_unref(w->mirror);
+    w->mirror = mirror ? pod_ref(mirror) : NULL;
+    status_writer_observe(w->status, mirror);
+    worker_kick(w);
+}
+
+void worker_remove(struct pod_worker *w)
+{
+    w->removed = true;
+    worker_kick(w);
+}
+
+void worker_forget(struct pod_worker *w)
+{
+    status_writer_gone(w->status);
+    worker_remove(w);
+}
+
+/* ---- running ---- */
+static bool sync_volumes(struct pod_worker *w)
+{
+    struct error err = ERROR_INIT;
+    uint64_t now = now_ms();
+    if (w->volumes_ready)
+        return true;
+    if (w->retry_at > now) {
+        worker_wake_in(w, w->retry_at - now);
+        return false;
+    }
+    if (!w->volumes) {
+        _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
+        w->volumes = volume_set_new(w->k->objects, w->pod, dir, on_changed, w);
+        add_refs(w);
+    }
+    int code = volume_set_setup(w->volumes, &err);
+    if (code < 0) {
+        char label[POD_LABEL_MAX];
+        uint64_t delay = 500ULL << (w->failures < 8 ? w->failures : 8);
+        w->failures++;
+        w->retry_at = now + delay;
+        worker_wake_in(w, delay);
+        kubelet_event(w->k, w->pod, NULL, "Warning", "FailedMount", "%s", error_text(&err));
+        if (!w->volume_event)
+            log_warn("volumes cannot be set up", "pod", pod_label(w->pod, label), "error",
+                     error_text(&err), NULL);
+        w->volume_event = true;
+        return false;
+    }
+    if (code || refs_pending(w))
+        return false;
+    w->volume_event = false;
+    w->failures = 0;
+    w->volumes_ready = true;
+    return true;
+}
+
+static bool prepare(struct pod_worker *w)
+{
+    struct error err = ERROR_INIT;
+    char label[POD_LABEL_MAX];
+    if (w->dirs_ready && w->volumes)
+        return true;
+    uint64_t now = now_ms();
+    if (w->retry_at > now) {
+        worker_wake_in(w, w->retry_at - now);
+        return false;
+    }
+    int code = worker_make_dirs(w, &err);
+    if (!code && w->k->cgroups)
+        code = pod_cgroups_ensure(w->k->cgroups, w->pod, &err);
+    if (code < 0) {
+        kubelet_event(w->k, w->pod, NULL, "Warning", "FailedCreatePodContainer",
+                      "unable to prepare the pod: %s", error_text(&err));
+        log_warn("pod cannot be prepared", "pod", pod_label(w->pod, label), "error",
+                 error_text(&err), NULL);
+        w->retry_at = now + 5000;
+        worker_wake_in(w, 5000);
+        return false;
+    }
+    w->dirs_ready = true;
+    return true;
+}
+
+/* Init containers one after the other; a sidecar lets the next one go once it has started. */
+static bool sync_init(struct pod_worker *w)
+{
+    bool over = worker_initialized(w);
+    for (size_t i = 0; i < w->n_init; i++) {
+        struct container_slot *s = &w->slots[i];
+        if (slot_is_sidecar(s)) {
+            (void)slot_sync(s);
+            if (!over && !(slot_is_running(s) && slot_is_started(s)))
+                return false;
+        } else if (!over) {
+            if (slot_wants_run(s) || !s->run || s->run->state != RUN_EXITED) {
+                (void)slot_sync(s);
+                return false;
+            }
+        }
+    }
+    return worker_initialized(w);
+}
+
+static void check_deadline(struct pod_worker *w)
+{
+    const struct opt_int *d = &w->pod->spec.active_deadline;
+    if (!d->set || w->failed_reason)
+        return;
+    int64_t left = w->start_time + d->value - time_now();
+    if (left > 0) {
+        worker_wake_in(w, (uint64_t)left * 1000);
+        return;
+    }
+    kubelet_event(w->k, w->pod, NULL, "Normal", "DeadlineExceeded",
+                  "Pod was active on the node longer than the specified deadline");
+    fail_pod(w, "DeadlineExceeded",
+             "Pod was active on the node longer than the specified deadline");
+}
+
+static void sync_run(struct pod_worker *w)
+{
+    check_deadline(w);
+    if (w->failed_reason) {
+        w->stage = WORKER_STOP;
+        worker_kick(w);
+        return;
+    }
+    if (!prepare(w))
+        return;
+    (void)sync_volumes(w);
+    (void)worker_sync_sandbox(w);
+    if (sync_init(w))
+        for (size_t i = w->n_init; i < w->n_slots; i++)
+            if (!slot_sync(&w->slots[i]))
+                break;
+    worker_remove_old_sandboxes(w);
+    if (worker_is_finished(w)) {
+        w->stage = WORKER_STOP;
+        worker_kick(w);
+    }
+}
+
+/* What ends the running stage, whatever it was doing. */
+static void check_end(struct pod_worker *w)
+{
+    const char *phase = w->pod->source == POD_FROM_API ? w->pod->status.phase : NULL;
+    bool over = w->failed_reason || str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+    if (w->pod->meta.deleted)
+        w->removed = true;
+    if (w->removed)
+        w->grace = pod_grace(w->pod);
+    else
+        w->grace = w->pod->spec.grace.value;
+    if (w->stage == WORKER_RUN && (w->removed || over))
+        w->stage = WORKER_STOP;
+    if (w->stage == WORKER_DONE && w->removed) {
+        w->stage = WORKER_CLEAN;
+        w->dirs_ready = true;
+    }
+}
+
+static void on_kick(void *arg)
+{
+    struct pod_worker *w = arg;
+    if (w->held)
+        return;
+    w->wake_at = UINT64_MAX;
+    loop_timer_stop(&w->timer);
+    check_end(w);
+    switch (w->stage) {
+    case WORKER_RUN:
+        sync_run(w);
+        break;
+    case WORKER_STOP:
+        worker_sync_stop(w);
+        break;
+    case WORKER_DONE:
+    case WORKER_CLEAN:
+        worker_sync_clean(w);
+        break;
+    case WORKER_GONE:
+        w->gone(w, w->gone_arg);
+        return;
+    }
+    if (w->wake_at != UINT64_MAX) {
+        uint64_t now = now_ms();
+        loop_timer_set(&w->timer, w->wake_at > now ? w->wake_at - now : 0);
+    }
+    status_writer_update(w->status);
+}
