@@ -52,7 +52,7 @@ static const struct decode_field service_fields[] = {
     {"spec", DECODE_OBJECT, 0, &service_spec_type},
     {"status", DECODE_OBJECT, 0, &service_status_type},
     DECODE_END};
-const struct decode_type service_type = {"Service", sizeof(struct service), service_fields};
+const struct decode_type proxy_service_type = {"Service", sizeof(struct service), service_fields};
 
 static const struct decode_field slice_meta_fields[] = {
     DECODE_FIELD(struct slice, name, "name", DECODE_STRING),
@@ -85,4 +85,4 @@ static const struct decode_field slice_fields[] = {
     DECODE_SUB(struct slice, ports, "ports", DECODE_ARRAY, &slice_port_type),
     DECODE_SUB(struct slice, endpoints, "endpoints", DECODE_ARRAY, &endpoint_type),
     DECODE_END};
-const struct decode_type slice_type = {"EndpointSlice", sizeof(struct slice), slice_fields};
+const struct decode_type proxy_slice_type = {"EndpointSlice", sizeof(struct slice), slice_fields};

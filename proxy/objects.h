@@ -36,4 +36,4 @@ struct slice {
     ARRAY_OF(struct endpoint) endpoints;
 };
 
-extern const struct decode_type service_type, slice_type;
+extern const struct decode_type proxy_service_type, proxy_slice_type;

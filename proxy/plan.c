@@ -32,13 +32,13 @@ struct plan {
 
 static void service_free(void *p)
 {
-    decode_done(&service_type, p);
+    decode_done(&proxy_service_type, p);
     free(p);
 }
 
 static void slice_free(void *p)
 {
-    decode_done(&slice_type, p);
+    decode_done(&proxy_slice_type, p);
     free(p);
 }
 
@@ -123,7 +123,7 @@ int plan_service_set(struct plan *p, const char *key, const json_t *service, str
 {
     struct service *s = mem_zalloc(sizeof(*s));
     map_set(&p->dirty, key, NULL);
-    int r = decode(&service_type, service, s, err);
+    int r = decode(&proxy_service_type, service, s, err);
     if (r == 0)
         r = check_service(s, err);
     bool ours = r == 0 && !str_eq(s->type, "ExternalName") && s->cluster_ip && *s->cluster_ip &&
@@ -174,7 +174,7 @@ int plan_slice_set(struct plan *p, const char *key, const json_t *slice, struct 
 {
     struct slice *s = mem_zalloc(sizeof(*s));
     mark_service_of(p, key);
-    int r = decode(&slice_type, slice, s, err);
+    int r = decode(&proxy_slice_type, slice, s, err);
     bool ipv4 = r == 0 && str_eq(s->address_type, "IPv4");
     if (ipv4)
         r = check_slice(s, err);
