@@ -33,9 +33,13 @@ struct spdy_handler {
 /* Takes @transport. @server says which side this is: a server's own streams have even numbers. */
 struct spdy_session *spdy_session_new(struct loop *loop, struct stream *transport, bool server,
                                       const struct spdy_handler *handler, void *arg);
-/* Sends GOAWAY, then closes as stream_finish() does. Streams that their owners still hold are dead
- * (no callback) and still theirs to free. No callbacks any more. NULL is harmless; returns NULL. */
+/* Says GOAWAY and gives the session away: what is pending is still sent, also of streams given to
+ * stream_finish(), then it waits for the peer to close (10 s; longer while bytes are pending and
+ * move) and frees itself. Streams that their owners still hold are dead (no callback) and still
+ * theirs to free. No callbacks any more. NULL is harmless; returns NULL. */
 struct spdy_session *spdy_session_free(struct spdy_session *s);
+/* Closes at once; otherwise as spdy_session_free(). */
+struct spdy_session *spdy_session_abort(struct spdy_session *s);
 /* Bytes written to all streams that the connection has not taken. */
 size_t spdy_session_pending(const struct spdy_session *s);
 /* Open streams, of both sides. */
