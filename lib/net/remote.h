@@ -47,7 +47,8 @@ int remote_server_start(struct loop *loop, struct http_exchange *x,
 struct stream *remote_server_take(struct remote_server *r, enum remote_channel channel);
 /* Tells the exit status on the error stream, sends what is pending, closes, and frees @r. A v4
  * client gets a Status: Success for 0, else Failure with reason NonZeroExitCode and cause ExitCode.
- * Older ones get the text. Streams taken and not freed are dead, still the caller's to free. */
+ * Older ones get the text. Streams taken and not freed or finished are dead, still the caller's to
+ * free. */
 void remote_server_exit(struct remote_server *r, int exit_code);
 /* Tells a failure to run the command at all, closes, and frees @r. */
 void remote_server_fail(struct remote_server *r, const char *message);
@@ -60,8 +61,8 @@ struct remote_client_handler {
     /* Streams are open: remote_client_take(). */
     void (*on_ready)(struct remote_client *r, void *arg);
     /* The command ended (@err NULL: @exit_code is its status) or could not be run or reached (@err;
-     * the server's message in its text). Once; output streams got their end before. The owner
-     * frees. */
+     * the server's message in its text). Once; the owner frees, after it has read the output
+     * streams to their ends, which may come before or after this. */
     void (*on_exit)(struct remote_client *r, int exit_code, const struct error *err, void *arg);
 };
 /* @request: method, url with the query made, headers, TLS; protocol is set here. */
@@ -82,10 +83,10 @@ struct portforward_pair;
 
 struct portforward_handler {
     /* A client's connection to @port. The callee connects, then calls portforward_accept() or
-     * portforward_fail(), later or at once. */
+     * portforward_fail(), once, later or at once, also after the client has gone. */
     void (*on_connect)(struct portforward_server *p, struct portforward_pair *pair, uint16_t port,
                        void *arg);
-    /* The client has gone (@err may be NULL); pairs not answered yet are gone. The owner frees. */
+    /* The client has gone (@err may be NULL). The owner frees. */
     void (*on_close)(struct portforward_server *p, const struct error *err, void *arg);
 };
 /* As remote_server_start(), for portforward.k8s.io. */
