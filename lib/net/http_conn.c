@@ -255,6 +255,7 @@ static void start_exchange(struct http_conn *c, struct http_head *head)
     c->x = x;
     c->state = CONN_BUSY;
     loop_timer_stop(&c->timer);
+    http_conn_set_patient(c, false);
     c->server->handler(x, c->server->arg);
 }
 
@@ -456,6 +457,22 @@ static void describe_address(struct http_conn *c, int fd)
         socket_tune(fd);
 }
 
+static void set_write_timeout(struct http_conn *c, uint64_t ms)
+{
+    const struct timeval tv = {.tv_sec = (time_t)(ms / 1000),
+                               .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+    (void)bufferevent_set_timeouts(c->bev, NULL, ms ? &tv : NULL);
+}
+
+void http_conn_set_patient(struct http_conn *c, bool patient)
+{
+    if (c->patient == patient)
+        return;
+    c->patient = patient;
+    set_write_timeout(c, patient ? 0 : c->server->options.write_timeout_ms);
+    socket_set_patient((int)bufferevent_getfd(c->bev), patient);
+}
+
 int http_conn_new(struct http_server *s, int fd, struct tls_server *tls)
 {
     const int flags = BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS;
@@ -474,10 +491,7 @@ int http_conn_new(struct http_server *s, int fd, struct tls_server *tls)
     loop_deferred_init(&c->work, s->loop, on_work, c);
     list_append(&s->conns, &c->entry);
     s->n_conns++;
-    uint64_t ms = s->options.write_timeout_ms;
-    struct timeval write_timeout = {.tv_sec = (time_t)(ms / 1000),
-                                    .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-    (void)bufferevent_set_timeouts(c->bev, NULL, &write_timeout);
+    set_write_timeout(c, s->options.write_timeout_ms);
     bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_INPUT_MAX);
     bufferevent_setcb(c->bev, on_readable, on_written, on_event, c);
     (void)bufferevent_enable(c->bev, EV_READ | EV_WRITE);

@@ -447,6 +447,12 @@ void http_exchange_sent(struct http_exchange *x)
     }
 }
 
+void http_exchange_set_patient(struct http_exchange *x)
+{
+    if (x->conn)
+        http_conn_set_patient(x->conn, true);
+}
+
 void http_exchange_end(struct http_exchange *x)
 {
     bool whole = x->begun && x->promised <= 0;

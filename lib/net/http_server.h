@@ -160,6 +160,9 @@ size_t http_exchange_pending(const struct http_exchange *x);
 /* Calls @cb each time pending falls to @low bytes or below after having been above. */
 void http_exchange_on_drain(struct http_exchange *x, size_t low,
                             void (*cb)(struct http_exchange *x, void *arg), void *arg);
+/* This client may pause for as long as it likes while a reply is pending (somebody reads logs in a
+ * pager): neither write_timeout_ms nor TCP_USER_TIMEOUT hold until the next request. */
+void http_exchange_set_patient(struct http_exchange *x);
 /* Completes a streamed reply and ends the exchange. */
 void http_exchange_end(struct http_exchange *x);
 /* Ends the exchange and breaks the connection, so that the client sees that the reply is not whole.

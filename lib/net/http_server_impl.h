@@ -50,6 +50,7 @@ struct http_conn {
     struct loop_deferred work;
     size_t scanned;       /* of a head that is not whole */
     size_t served;        /* exchanges begun */
+    bool patient;         /* no timeouts while the current reply is pending */
     bool full;            /* reading is off: the input is at its mark */
     bool peer_eof;        /* the client has ended its direction */
     bool broken;          /* the carrier has failed: nothing can be sent */
@@ -109,6 +110,8 @@ void http_conn_close(struct http_conn *c);
 void http_conn_wake(struct http_conn *c);
 /* The exchange has ended; @keep: its reply was whole. */
 void http_conn_exchange_ended(struct http_conn *c, bool keep);
+/* Whether the client must take bytes in time. */
+void http_conn_set_patient(struct http_conn *c, bool patient);
 /* Gives the byte stream away. */
 struct stream *http_conn_hand_over(struct http_conn *c);
 

@@ -22,6 +22,12 @@ void socket_tune(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
 }
 
+void socket_set_patient(int fd, bool patient)
+{
+    const unsigned timeout = patient ? 0 : USER_TIMEOUT_MS;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
+}
+
 int socket_address(const char *address, uint16_t port, struct sockaddr_storage *ret,
                    socklen_t *ret_len, struct error *err)
 {

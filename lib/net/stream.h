@@ -59,8 +59,9 @@ void stream_end(struct stream *s);
 /* Closes at once: what is pending is lost, a socket's peer may see a reset. Returns NULL. */
 struct stream *stream_free(struct stream *s);
 DEFINE_CLEANUP(struct stream *, stream_free);
-/* Gives the stream away: what is pending is still sent (for at most 30 s), our direction is ended,
- * incoming bytes are thrown away, and then it frees itself. No more callbacks. */
+/* Gives the stream away: what is pending is still sent (given up after ten minutes without
+ * progress), our direction is ended, incoming bytes are thrown away, and when the peer has ended
+ * too, or 30 s later, it frees itself. No more callbacks. */
 void stream_finish(struct stream *s);
 
 /* ---- what carries it ---- */

@@ -17,6 +17,7 @@
 #include "net/tls.h"
 
 #define FINISH_MS         30000
+#define FINISH_STALLS_MAX 20 /* times FINISH_MS without progress while something is pending */
 #define SHUTDOWN_RETRY_MS 20
 
 struct bev_stream {
@@ -25,6 +26,8 @@ struct bev_stream {
     struct loop_timer deadline; /* of a stream that finishes by itself */
     struct loop_timer retry;    /* of a close_notify that the socket had no room for */
     bool finishing;
+    unsigned stalls;
+    size_t pending;             /* at the last deadline */
     bool shut;                  /* our direction is ended for good */
     bool read_only, write_only; /* ends of pipes */
     bool full;                  /* reading is off: the buffer is at its mark */
@@ -166,7 +169,13 @@ static void bev_end(struct stream *s)
 static void on_deadline(void *arg)
 {
     struct bev_stream *b = arg;
-    (void)stream_free(&b->base);
+    size_t pending = bev_pending(&b->base);
+    bool waits = pending > 0 && (pending != b->pending || b->stalls++ < FINISH_STALLS_MAX);
+    b->pending = pending;
+    if (waits)
+        loop_timer_set(&b->deadline, FINISH_MS);
+    else
+        (void)stream_free(&b->base);
 }
 
 static void bev_finish(struct stream *s)
@@ -216,6 +225,9 @@ static struct bev_stream *new_stream(struct loop *loop, struct bufferevent *bev)
 struct stream *stream_new_bufferevent(struct loop *loop, struct bufferevent *bev)
 {
     struct bev_stream *b = new_stream(loop, bev);
+    /* Somebody may hold a terminal or a pager still for as long as they like: the kernel would take
+     * a window that stays closed for a dead peer. */
+    socket_set_patient((int)bufferevent_getfd(bev), true);
     (void)bufferevent_enable(bev, EV_READ | EV_WRITE);
     return &b->base;
 }
