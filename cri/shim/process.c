@@ -284,6 +284,7 @@ void process_reap(struct shim *shim)
             shim->pod_pidfd = -1;
         }
     }
+    shim_maybe_end(shim);
 }
 
 struct process *process_find(struct shim *shim, const struct container *c, const char *exec_id)

@@ -78,7 +78,7 @@ static void end_output(struct shim *shim, struct container *c, int stream)
     LIST_FOR_EACH(l, &c->attached) {
         struct attached *a = LIST_ENTRY(l, struct attached, link);
         source_close(shim, &a->out[stream]);
-        if (a->out[0].fd < 0 && a->out[1].fd < 0 && c->out[0].fd < 0 && c->out[1].fd < 0)
+        if (c->out[0].fd < 0 && c->out[1].fd < 0)
             attached_free(shim, a);
     }
 }

@@ -13,6 +13,7 @@
  *   wait ID                                                    → exit CODE SIGNAL OOM
  *   kill ID SIGNAL [all] · stop ID (KILL, wait) · remove ID · reopen ID · close-stdin ID
  *   attach ID TEXT MS                                          → what comes back within MS
+ *   attach-stuck ID                                            → attached; never reads
  *   state · shutdown · closed (waits for the end of the shim) · sleep MS
  *   bench N KEY=VALUE… -- ARG…       N times create, run, kill, wait, remove: microseconds of each
  */
@@ -456,6 +457,18 @@ static void do_attach(struct drive *d, char **w)
     (void)close(e[1]);
 }
 
+/* A client that takes nothing: its descriptors stay open until we end. */
+static void do_attach_stuck(struct drive *d, const char *id)
+{
+    int out[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, out) < 0)
+        return;
+    const int fds[3] = {-1, out[0], -1};
+    (void)finish(d, shim_attach(d->shim, id, fds, on_reply, d), NULL);
+    (void)close(out[0]);
+    say(d, "attached");
+}
+
 static void on_query(int code, const struct shim_state *states, size_t n, void *arg)
 {
     static const char *const names[] = {"created", "running", "exited"};
@@ -551,6 +564,8 @@ static void command(struct drive *d, char **w)
         do_wait(d, w[1]);
     else if (str_eq(w[0], "attach"))
         do_attach(d, w);
+    else if (str_eq(w[0], "attach-stuck"))
+        do_attach_stuck(d, w[1]);
     else if (str_eq(w[0], "bench"))
         do_bench(d, w);
     else if (str_eq(w[0], "state"))
