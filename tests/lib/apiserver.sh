@@ -24,7 +24,7 @@ pki_cert() {
 }
 
 etcd_start() {
-    in_ns etcd --data-dir "$T/etcd" --listen-client-urls http://127.0.0.1:2379 \
+    nsenter --net=/run/netns/"$NS" etcd --data-dir "$T/etcd" --listen-client-urls http://127.0.0.1:2379 \
         --advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380 \
         --initial-advertise-peer-urls http://127.0.0.1:2380 \
         --initial-cluster default=http://127.0.0.1:2380 --unsafe-no-fsync >>"$T/etcd.log" 2>&1 &
@@ -32,8 +32,8 @@ etcd_start() {
 }
 etcd_stop() { kill "-$1" "$ETCD_PID" && wait "$ETCD_PID" 2>/dev/null; :; }
 apiserver_start() {
-    in_ns "$B/libexec/coracle/coracle-apiserver" --etcd-servers http://127.0.0.1:2379 \
-        --bind-address 127.0.0.1 --advertise-address 127.0.0.1 --client-ca-file "$T/pki/ca.crt" \
+    nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-apiserver" --etcd-servers http://127.0.0.1:2379 \
+        --advertise-address 192.0.2.10 --client-ca-file "$T/pki/ca.crt" \
         --tls-cert-file "$T/pki/server.crt" --tls-private-key-file "$T/pki/server.key" \
         --token-auth-file "$T/pki/tokens" --kubelet-client-certificate "$T/pki/admin.crt" \
         --kubelet-client-key "$T/pki/admin.key" "${APISERVER_FLAGS[@]}" >>"$T/apiserver.log" 2>&1 &
@@ -66,9 +66,10 @@ apiserver_up() {
     ip netns add "$NS" || bail "cannot make a network namespace"
     at_end _apiserver_down
     in_ns ip link set lo up
+    in_ns ip addr add 192.0.2.10/32 dev lo
     mkdir -p "$T/pki"
     pki_ca ca
-    pki_cert ca server /CN=apiserver 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n'
+    pki_cert ca server /CN=apiserver 'subjectAltName=IP:127.0.0.1,IP:192.0.2.10\nextendedKeyUsage=serverAuth\n'
     pki_cert ca admin /O=system:masters/CN=admin 'extendedKeyUsage=clientAuth\n' ||
         bail "cannot make certificates"
     echo 'secret-token,alice,1,"dev,ops"' >"$T/pki/tokens"
