@@ -28,7 +28,12 @@ static _noreturn_ void become_launcher(const struct shim *shim, const struct spa
 {
     sigset_t none;
     (void)sigemptyset(&none);
-    (void)signal(SIGPIPE, SIG_DFL);
+    /* Every disposition, the C library's own two included: what is ignored stays so through execve
+     * and would be lost on the container (a program that is PID 1 and cannot catch SIGTERM). The
+     * system call's action is all zeros for the default. */
+    static const long action[8];
+    for (int signo = 1; signo < _NSIG; signo++)
+        (void)syscall(SYS_rt_sigaction, signo, action, NULL, (_NSIG - 1) / 8);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     bool ok = true;
     for (int i = 0; i < 3; i++)
