@@ -5,7 +5,8 @@
  *   GET /healthz  "ok"
  *
  * On SIGTERM it serves on for two seconds, so that the cluster can take it out of its Services
- * first, then stops listening, answers what is still open and exits with 0. PORT (8080) and
+ * first (kept connections are closed with their next answer, so that clients look for another one),
+ * then stops listening, answers what is still open and exits with 0. PORT (8080) and
  * GRACE_SECONDS (2) come from the environment.
  */
 #include <arpa/inet.h>
@@ -41,7 +42,7 @@ struct connection {
 
 static struct connection connections[CONNECTIONS_MAX];
 static int epoll_fd, listen_fd, signal_fd, timer_fd, open_connections;
-static bool draining;
+static bool stopping, draining;
 static char hostname[256];
 
 static time_t now(void)
@@ -123,7 +124,7 @@ static void answer(struct connection *c, const char *head)
                        strcmp(path, "/") ? " " : "", strcmp(path, "/") ? path : "");
     }
     bool http10 = parsed && !strcmp(version, "HTTP/1.0");
-    if (draining || connection_is(head, "close") || (http10 && !connection_is(head, "keep-alive")))
+    if (stopping || connection_is(head, "close") || (http10 && !connection_is(head, "keep-alive")))
         c->close_after = true;
     int n = snprintf(c->out, sizeof(c->out),
                      "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
@@ -261,7 +262,6 @@ static int start(void)
 
 int main(void)
 {
-    bool stopping = false;
     if (start() < 0)
         return 1;
     (void)printf("hello: listening on port %d\n", number("PORT", 8080));
