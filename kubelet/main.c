@@ -11,6 +11,7 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
+#include "kubelet/server/server.h"
 #include "kubelet/sources.h"
 #include "net/http_client.h"
 
@@ -57,6 +58,7 @@ struct program {
     struct node *node;
     struct file_source *files;
     struct api_source *api;
+    struct kubelet_server *server;
     struct daemon_signals signals;
     char *resolv_conf;
 };
@@ -169,12 +171,18 @@ static int start(struct program *p, struct error *err)
     p->files = file_source_new(k, manifests);
     if (k->api)
         p->api = api_source_new(k);
-    return 0;
+    struct kubelet_server_options server = {.address = options.address,
+                                            .port = (uint16_t)options.port,
+                                            .cert_file = options.cert,
+                                            .key_file = options.key,
+                                            .client_ca_file = options.client_ca};
+    return options.port ? kubelet_server_new(k, &server, &p->server, err) : 0;
 }
 
 static void stop(struct program *p)
 {
     struct kubelet *k = &p->k;
+    kubelet_server_free(p->server);
     file_source_free(p->files);
     api_source_free(p->api);
     node_free(p->node);

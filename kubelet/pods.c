@@ -74,6 +74,11 @@ struct pod_worker *pod_manager_find(const struct pod_manager *m, const char *ns,
     return NULL;
 }
 
+struct pod_worker *pod_manager_by_uid(const struct pod_manager *m, const char *uid)
+{
+    return map_get(&m->workers, uid);
+}
+
 void pod_manager_each(const struct pod_manager *m,
                       void (*fn)(const struct pod_worker *w, void *arg), void *arg)
 {

@@ -27,6 +27,7 @@ void pod_manager_kick(struct pod_manager *m);
 /* The worker of a pod; NULL when there is none. @uid may be NULL. */
 struct pod_worker *pod_manager_find(const struct pod_manager *m, const char *ns, const char *name,
                                     const char *uid);
+struct pod_worker *pod_manager_by_uid(const struct pod_manager *m, const char *uid);
 void pod_manager_each(const struct pod_manager *m,
                       void (*fn)(const struct pod_worker *w, void *arg), void *arg);
 
