@@ -81,9 +81,10 @@ static void find_unsupported(struct pod *pod, const json_t *spec)
 static int decode_spec(struct pod *pod, const json_t *object, struct error *err)
 {
     const json_t *spec = json_object_get(object, "spec");
-    int code = decode(&pod_spec_type, spec, &pod->spec, err);
+    struct error why = ERROR_INIT;
+    int code = decode(&pod_spec_type, spec, &pod->spec, &why);
     if (code < 0)
-        return error_prefix(err, code, "spec");
+        return error_set(err, code, "spec.%s", error_text(&why));
     find_unsupported(pod, spec);
     pod_default(pod);
     return pod_validate(pod, err);
