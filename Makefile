@@ -19,7 +19,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 KUBERNETES_MINOR := 36
 VERSION  := v1.$(KUBERNETES_MINOR).0+coracle
-PACKAGES := libevent_openssl libevent openssl libcurl jansson yaml-0.1 grpc libprotobuf-c libnl-route-3.0 \
+PACKAGES := libevent_openssl libevent openssl libcurl jansson yaml-0.1 libnghttp2 libprotobuf-c libnl-route-3.0 \
             libnl-genl-3.0 libnl-nf-3.0 libseccomp libcap-ng libarchive zlib libzstd sqlite3 libsystemd
 DEP_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 DEP_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)

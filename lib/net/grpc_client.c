@@ -1,27 +1,32 @@
 /*
- * The gRPC client of grpc_client.h.
+ * The gRPC client of grpc_client.h: one connection to its target, made when it is needed.
  *
- * A unary call is one batch with all six operations. A stream has up to three batches at a time:
- * its start (headers out and in, and the final status, which completes when the stream is over),
- * one receive, one send. A structure is freed when its owner is through with it and no batch is
- * under way.
- *
- * A watch on the channel's connectivity is always under way: through it the queue's thread polls
- * the connection also while no call is open, so that a server that goes away is noticed at once
- * and the next call connects anew instead of failing on a dead socket.
+ * A call is a stream of one message each way; both kinds are a struct rpc_stream underneath. A call
+ * made while there is no connection waits for the attempt to connect; when that fails it fails with
+ * it, or goes on waiting with wait_for_ready. After a failed attempt there is a pause, in which
+ * calls fail at once.
  */
 #include "net/grpc_client.h"
 
 #include <errno.h>
-#include <grpc/grpc_security.h>
-#include <grpc/support/alloc.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/dns.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
-#include "base/strbuf.h"
-#include "net/grpc_internal.h"
+#include "net/grpc_h2.h"
 
-#define METADATA_MAX 8
+#define METADATA_MAX  8
+#define HEADERS_MAX   (METADATA_MAX + 8)
+#define BACKOFF_FIRST 100
+#define BACKOFF_MAX   5000
+#define PING_TIMEOUT  10000
+#define NOT_SENT      "not sent: " /* begins the text of failures that the server saw nothing of */
 
 struct metadata {
     char *key, *value;
@@ -29,214 +34,655 @@ struct metadata {
 
 struct rpc_client {
     struct rpc *rpc;
-    grpc_channel *channel; /* NULL after rpc_client_free() */
-    uint32_t flags;        /* of initial metadata: wait-for-ready */
-    uint32_t message_max;
+    char *target, *authority, *host, *server_name;
+    int port;
+    SSL_CTX *tls;
+    struct rpc_client_options options; /* the numbers of it */
+
+    struct h2_conn *conn; /* the one that new calls use, up or connecting */
+    struct list conns;    /* it, and those that drain */
+    bool up;
+    uint64_t retry_at, backoff; /* after a failed attempt; 0: none */
+    char *failure;              /* of the last attempt */
+    struct loop_timer retry;    /* for calls that wait for ready */
+
     struct metadata metadata[METADATA_MAX];
     size_t n_metadata;
-    struct list calls, streams;
-    struct rpc_op watch;
-};
-
-/* What a call that has just ended says. */
-struct outcome {
-    grpc_metadata_array initial, trailing;
-    grpc_status_code status;
-    grpc_slice details;
-};
-
-struct rpc_call {
-    struct rpc_op op;
-    struct list entry; /* in client->calls until cancelled or done */
-    grpc_call *call;
-    const ProtobufCMessageDescriptor *response;
-    grpc_byte_buffer *received;
-    struct outcome outcome;
-    rpc_reply_fn *cb; /* NULL: cancelled */
-    void *arg;
+    struct list waiting; /* calls that are on no connection */
+    struct list active;
 };
 
 struct rpc_stream {
-    struct rpc *rpc;
-    struct list entry; /* in client->streams until cancelled or ended */
-    grpc_call *call;
+    struct h2_stream h2;
+    struct rpc_client *client;
+    struct list entry; /* in client->waiting or ->active */
+    const char *path;
     const ProtobufCMessageDescriptor *response;
-    const struct rpc_stream_events *events; /* NULL: cancelled or ended */
-    void *arg;
-    uint32_t message_max;
+    uint64_t deadline; /* now_ms(); 0: none */
+    struct loop_timer timer;
+    struct loop_deferred fail;
+    bool started, dead; /* dead: user's callbacks are over */
 
-    struct rpc_op start, recv, send;
-    unsigned busy; /* batches under way */
-    grpc_byte_buffer *received, *sending;
-    struct outcome outcome;
-    struct rpc_queue queue;
-    bool receiving, at_end;   /* a receive is under way; the last message was received */
-    bool is_sending, closing; /* a send is under way; no more will be queued */
-    bool closed;              /* the half-close was handed to gRPC */
-    bool over;                /* the status is there */
-    bool paused, delivering;
-    struct loop_deferred resume;
+    /* a stream */
+    const struct rpc_stream_events *events;
+    /* a unary call */
+    rpc_reply_fn *cb;
+    ProtobufCMessage *reply;
+    void *arg;
+
+    enum rpc_status status; /* what the server says, or we */
+    bool has_status;
+    int http_status;
+    char *text;
 };
 
-static void outcome_init(struct outcome *o)
+static void client_connect(struct rpc_client *c);
+
+/* ---- the end of a call ---- */
+static void stream_free(struct rpc_stream *s)
 {
-    grpc_metadata_array_init(&o->initial);
-    grpc_metadata_array_init(&o->trailing);
-    o->status = GRPC_STATUS_UNKNOWN;
-    o->details = grpc_empty_slice();
+    h2_stream_detach(&s->h2, NGHTTP2_CANCEL);
+    list_remove(&s->entry);
+    loop_timer_done(&s->timer);
+    loop_deferred_done(&s->fail);
+    rpc_message_free(s->reply);
+    free(s->text);
+    free(s);
 }
 
-static void outcome_done(struct outcome *o)
+static void finish(struct rpc_stream *s)
 {
-    grpc_metadata_array_destroy(&o->initial);
-    grpc_metadata_array_destroy(&o->trailing);
-    grpc_slice_unref(o->details);
-}
-
-/* ---- the channel ---- */
-static void watch_state(struct rpc_client *c)
-{
-    grpc_connectivity_state now = grpc_channel_check_connectivity_state(c->channel, 0);
-    rpc_op_begin(c->rpc);
-    grpc_channel_watch_connectivity_state(c->channel, now, gpr_inf_future(GPR_CLOCK_MONOTONIC),
-                                          c->rpc->cq, &c->watch);
-}
-
-static void client_release(struct rpc_client *c)
-{
-    for (size_t i = 0; i < c->n_metadata; i++) {
-        free(c->metadata[i].key);
-        free(c->metadata[i].value);
+    h2_stream_detach(&s->h2, NGHTTP2_CANCEL);
+    list_remove(&s->entry);
+    loop_timer_stop(&s->timer);
+    s->dead = true;
+    const char *text = s->text ? s->text : "";
+    if (s->events) {
+        s->events->on_end(s->arg, s->status, text);
+    } else if (s->status == RPC_OK && !s->reply) {
+        s->cb(s->arg, RPC_INTERNAL, "the server's answer has no message", NULL);
+    } else {
+        s->cb(s->arg, s->status, text, s->status == RPC_OK ? s->reply : NULL);
     }
-    free(c);
+    stream_free(s);
 }
 
-static void on_state(struct rpc_op *op, _unused_ bool ok)
+static void set_status(struct rpc_stream *s, enum rpc_status status, const char *fmt, ...)
+    _printf_(3, 4);
+static void set_status(struct rpc_stream *s, enum rpc_status status, const char *fmt, ...)
 {
-    struct rpc_client *c = CONTAINER_OF(op, struct rpc_client, watch);
-    if (c->channel)
-        watch_state(c);
-    else
-        client_release(c);
+    struct strbuf text = STRBUF_INIT;
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addv(&text, fmt, args);
+    va_end(args);
+    free(s->text);
+    s->text = strbuf_take(&text);
+    s->status = status;
+    s->has_status = true;
 }
 
-/* gRPC finds bad PEM only when it connects, and then says little. */
-static int check_pem(const char *what, const char *pem, bool key, struct error *err)
+static void on_deadline(void *arg)
+{
+    struct rpc_stream *s = arg;
+    if (s->started)
+        set_status(s, RPC_DEADLINE_EXCEEDED, "the deadline passed");
+    else
+        set_status(s, RPC_DEADLINE_EXCEEDED, "%sthe deadline passed while waiting for %s%s%s",
+                   NOT_SENT, s->client->target, s->client->failure ? ": " : "",
+                   s->client->failure ? s->client->failure : "");
+    finish(s);
+}
+
+static void on_fail(void *arg)
+{
+    finish(arg);
+}
+
+bool rpc_never_sent(enum rpc_status status, const char *message)
+{
+    return status != RPC_OK && str_starts(message, NOT_SENT);
+}
+
+/* ---- what arrives ---- */
+static struct rpc_stream *stream_of(struct h2_stream *h2)
+{
+    return CONTAINER_OF(h2, struct rpc_stream, h2);
+}
+
+static void on_header(struct h2_stream *h2, const char *name, const char *value)
+{
+    struct rpc_stream *s = stream_of(h2);
+    if (str_eq(name, "grpc-status")) {
+        s->status = (enum rpc_status)strtoul(value, NULL, 10);
+        if (s->status > RPC_UNAUTHENTICATED)
+            s->status = RPC_UNKNOWN;
+        s->has_status = true;
+    } else if (str_eq(name, "grpc-message")) {
+        free(s->text);
+        s->text = rpc_text_decode(value);
+    } else if (str_eq(name, ":status")) {
+        s->http_status = (int)strtoul(value, NULL, 10);
+    }
+}
+
+static void on_message(struct h2_stream *h2, const void *data, size_t len)
+{
+    struct rpc_stream *s = stream_of(h2);
+    ProtobufCMessage *message = rpc_decode(data, len, s->response);
+    if (!message) {
+        set_status(s, RPC_INTERNAL, "the server's message cannot be decoded");
+        finish(s);
+    } else if (s->events) {
+        s->events->on_message(s->arg, message);
+        rpc_message_free(message);
+    } else if (s->reply) {
+        rpc_message_free(message);
+        set_status(s, RPC_INTERNAL, "the server answered with more than one message");
+        finish(s);
+    } else {
+        s->reply = message;
+    }
+}
+
+static void on_bad_message(struct h2_stream *h2, enum rpc_status status, const char *text)
+{
+    struct rpc_stream *s = stream_of(h2);
+    set_status(s, status, "%s", text);
+    finish(s);
+}
+
+static void on_remote_end(struct h2_stream *h2)
+{
+    struct rpc_stream *s = stream_of(h2);
+    if (s->has_status)
+        finish(s); /* else on_close() follows */
+}
+
+static void on_writable(struct h2_stream *h2)
+{
+    struct rpc_stream *s = stream_of(h2);
+    if (s->events && s->events->on_writable)
+        s->events->on_writable(s->arg);
+}
+
+static enum rpc_status status_of_http(int http)
+{
+    switch (http) {
+    case 400:
+        return RPC_INTERNAL;
+    case 401:
+        return RPC_UNAUTHENTICATED;
+    case 403:
+        return RPC_PERMISSION_DENIED;
+    case 404:
+        return RPC_UNIMPLEMENTED;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+        return RPC_UNAVAILABLE;
+    default:
+        return RPC_UNKNOWN;
+    }
+}
+
+static void on_close(struct h2_stream *h2, uint32_t error, bool lost)
+{
+    struct rpc_stream *s = stream_of(h2);
+    if (s->has_status)
+        ; /* said all */
+    else if (lost)
+        set_status(s, RPC_UNAVAILABLE, "the connection to %s was lost", s->client->target);
+    else if (error == NGHTTP2_REFUSED_STREAM)
+        set_status(s, RPC_UNAVAILABLE, "%s%s refused the stream", NOT_SENT, s->client->target);
+    else if (error == NGHTTP2_CANCEL)
+        set_status(s, RPC_CANCELLED, "the server cancelled the stream");
+    else if (error == NGHTTP2_ENHANCE_YOUR_CALM)
+        set_status(s, RPC_RESOURCE_EXHAUSTED, "the server asks for calm");
+    else if (error != NGHTTP2_NO_ERROR)
+        set_status(s, RPC_INTERNAL, "the stream was reset: %s", nghttp2_http2_strerror(error));
+    else
+        set_status(s, status_of_http(s->http_status), "no gRPC status, HTTP status %d",
+                   s->http_status);
+    finish(s);
+}
+
+static const struct h2_stream_ops stream_ops = {
+    .on_header = on_header,
+    .on_message = on_message,
+    .on_bad_message = on_bad_message,
+    .on_remote_end = on_remote_end,
+    .on_writable = on_writable,
+    .on_close = on_close,
+};
+
+/* ---- starting calls ---- */
+static void timeout_header(char *out, size_t size, uint64_t deadline)
+{
+    uint64_t now = now_ms(), left = deadline > now ? deadline - now : 1;
+    if (left < 100000000)
+        (void)snprintf(out, size, "%llum", (unsigned long long)left);
+    else
+        (void)snprintf(out, size, "%lluS",
+                       (unsigned long long)(left / 1000 < 99999999 ? left / 1000 : 99999999));
+}
+
+static void start(struct rpc_stream *s)
+{
+    struct rpc_client *c = s->client;
+    nghttp2_nv nv[HEADERS_MAX];
+    char timeout[24];
+    size_t n = 0;
+    nv[n++] = h2_nv(":method", "POST");
+    nv[n++] = h2_nv(":scheme", c->tls ? "https" : "http");
+    nv[n++] = h2_nv(":path", s->path);
+    nv[n++] = h2_nv(":authority", c->authority);
+    nv[n++] = h2_nv("content-type", "application/grpc");
+    nv[n++] = h2_nv("te", "trailers");
+    nv[n++] = h2_nv("user-agent", "coracle");
+    if (s->deadline) {
+        timeout_header(timeout, sizeof(timeout), s->deadline);
+        nv[n++] = h2_nv("grpc-timeout", timeout);
+    }
+    for (size_t i = 0; i < c->n_metadata; i++)
+        nv[n++] = h2_nv(c->metadata[i].key, c->metadata[i].value);
+    list_remove(&s->entry);
+    if (h2_conn_request(c->conn, &s->h2, nv, n) < 0) {
+        set_status(s, RPC_UNAVAILABLE, "%s%s takes no more streams", NOT_SENT, c->target);
+        loop_defer(&s->fail);
+    } else {
+        s->started = true;
+    }
+    list_append(&c->active, &s->entry);
+}
+
+static void fail_waiting(struct rpc_client *c)
+{
+    while (!list_empty(&c->waiting)) {
+        struct rpc_stream *s = LIST_ENTRY(c->waiting.next, struct rpc_stream, entry);
+        set_status(s, RPC_UNAVAILABLE, "%scannot connect to %s: %s", NOT_SENT, c->target,
+                   c->failure);
+        list_remove(&s->entry);
+        list_append(&c->active, &s->entry);
+        loop_defer(&s->fail);
+    }
+}
+
+static struct rpc_stream *stream_new(struct rpc_client *c, const struct rpc_method *method,
+                                     uint64_t deadline_ms, void *arg)
+{
+    struct rpc_stream *s = mem_zalloc(sizeof(*s));
+    h2_stream_init(&s->h2, c->rpc->loop, &stream_ops, c->options.message_max);
+    s->client = c;
+    s->path = method->path;
+    s->response = method->response;
+    s->arg = arg;
+    s->status = RPC_UNKNOWN;
+    loop_timer_init(&s->timer, c->rpc->loop, "gRPC deadline", on_deadline, s);
+    loop_deferred_init(&s->fail, c->rpc->loop, on_fail, s);
+    if (deadline_ms > 0 && deadline_ms < UINT32_MAX) {
+        s->deadline = now_ms() + deadline_ms;
+        loop_timer_set(&s->timer, deadline_ms);
+    }
+    list_append(&c->waiting, &s->entry);
+    return s;
+}
+
+/* Sends it if there is a connection, else makes one or waits. */
+static void begin(struct rpc_stream *s)
+{
+    struct rpc_client *c = s->client;
+    if (c->conn && c->up) {
+        start(s);
+    } else if (!c->conn) {
+        if (now_ms() >= c->retry_at)
+            client_connect(c);
+        else if (!c->options.wait_for_ready)
+            fail_waiting(c);
+        else if (!loop_timer_armed(&c->retry))
+            loop_timer_set(&c->retry, c->retry_at - now_ms());
+    }
+}
+
+static struct rpc_call *call_new(struct rpc_client *client, const struct rpc_method *method,
+                                 struct rpc_frame *request, uint64_t deadline_ms, rpc_reply_fn *cb,
+                                 void *arg)
+{
+    struct rpc_stream *s = stream_new(client, method, deadline_ms, arg);
+    s->cb = cb;
+    if (request->len > client->options.message_max) {
+        free(request);
+        set_status(s, RPC_RESOURCE_EXHAUSTED, "the request is larger than the limit");
+        loop_defer(&s->fail);
+        return (struct rpc_call *)s;
+    }
+    (void)h2_stream_send(&s->h2, request);
+    h2_stream_end(&s->h2);
+    begin(s);
+    return (struct rpc_call *)s;
+}
+
+struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_method *method,
+                                 const ProtobufCMessage *request, uint64_t deadline_ms,
+                                 rpc_reply_fn *cb, void *arg)
+{
+    return call_new(client, method, rpc_frame_of(request), deadline_ms, cb, arg);
+}
+
+struct rpc_call *rpc_client_call_encoded(struct rpc_client *client, const struct rpc_method *method,
+                                         const void *request, size_t len, uint64_t deadline_ms,
+                                         rpc_reply_fn *cb, void *arg)
+{
+    return call_new(client, method, rpc_frame_of_bytes(request, len), deadline_ms, cb, arg);
+}
+
+void rpc_call_cancel(struct rpc_call *call)
+{
+    if (call)
+        rpc_stream_cancel((struct rpc_stream *)call);
+}
+
+struct rpc_stream *rpc_client_stream(struct rpc_client *client, const struct rpc_method *method,
+                                     const ProtobufCMessage *first, bool only, uint64_t deadline_ms,
+                                     const struct rpc_stream_events *events, void *arg)
+{
+    struct rpc_stream *s = stream_new(client, method, deadline_ms, arg);
+    s->events = events;
+    if (first)
+        (void)h2_stream_send(&s->h2, rpc_frame_of(first));
+    if (only)
+        h2_stream_end(&s->h2);
+    begin(s);
+    return s;
+}
+
+int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *message)
+{
+    if (stream->h2.ending || stream->dead)
+        return -EPIPE;
+    struct rpc_frame *frame = rpc_frame_of(message);
+    int r = frame->len > stream->client->options.message_max ? -EMSGSIZE
+                                                             : h2_stream_send(&stream->h2, frame);
+    if (r != 0)
+        free(frame);
+    return r;
+}
+
+void rpc_stream_close_send(struct rpc_stream *stream)
+{
+    h2_stream_end(&stream->h2);
+}
+
+void rpc_stream_pause(struct rpc_stream *stream, bool paused)
+{
+    h2_stream_pause(&stream->h2, paused);
+}
+
+void rpc_stream_cancel(struct rpc_stream *stream)
+{
+    if (stream && !stream->dead)
+        stream_free(stream);
+}
+
+/* ---- the connection ---- */
+static void failed(struct rpc_client *c, const char *reason)
+{
+    uint64_t most = c->options.reconnect_max_ms;
+    c->backoff = c->backoff == 0 ? BACKOFF_FIRST : c->backoff * 2;
+    c->backoff = c->backoff > most ? most : c->backoff;
+    c->retry_at = now_ms() + c->backoff;
+    free(c->failure);
+    c->failure = str_dup(reason);
+    if (list_empty(&c->waiting))
+        return;
+    if (c->options.wait_for_ready)
+        loop_timer_set(&c->retry, c->backoff);
+    else
+        fail_waiting(c);
+}
+
+static void on_ready(_unused_ struct h2_conn *conn, void *owner)
+{
+    struct rpc_client *c = owner;
+    c->up = true;
+    c->backoff = c->retry_at = 0;
+    while (!list_empty(&c->waiting))
+        start(LIST_ENTRY(c->waiting.next, struct rpc_stream, entry));
+}
+
+static void on_draining(struct h2_conn *conn, void *owner)
+{
+    struct rpc_client *c = owner;
+    if (conn != c->conn)
+        return;
+    c->conn = NULL;
+    c->up = false;
+}
+
+static void on_lost(struct h2_conn *conn, const char *reason, void *owner)
+{
+    struct rpc_client *c = owner;
+    if (conn != c->conn)
+        return;
+    bool was_up = c->up;
+    c->conn = NULL;
+    c->up = false;
+    if (!was_up)
+        failed(c, reason);
+}
+
+static const struct h2_conn_ops conn_ops = {
+    .on_ready = on_ready,
+    .on_draining = on_draining,
+    .on_lost = on_lost,
+};
+
+static int set_peer_name(struct rpc_client *c, SSL *ssl)
+{
+    const char *name = c->server_name ? c->server_name : c->host;
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
+        return 1;
+    return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+
+static struct bufferevent *make_bufferevent(struct rpc_client *c)
+{
+    struct event_base *base = loop_base(c->rpc->loop);
+    if (!c->tls)
+        return bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+    SSL *ssl = SSL_new(c->tls);
+    if (!ssl || !set_peer_name(c, ssl)) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    struct bufferevent *bev = bufferevent_openssl_socket_new(
+        base, -1, ssl, BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
+    if (!bev)
+        SSL_free(ssl);
+    return bev;
+}
+
+static int dial(struct rpc_client *c, struct bufferevent *bev)
+{
+    const char *path = rpc_unix_path(c->target);
+    if (path) {
+        struct sockaddr_un addr = {.sun_family = AF_UNIX};
+        memcpy(addr.sun_path, path, strlen(path)); /* rpc_client_new() checked the length */
+        return bufferevent_socket_connect(bev, (struct sockaddr *)&addr, sizeof(addr));
+    }
+    struct sockaddr_storage addr;
+    int len = sizeof(addr);
+    _cleanup_free_ char *numeric =
+        str_printf(strchr(c->host, ':') ? "[%s]:%d" : "%s:%d", c->host, c->port);
+    if (evutil_parse_sockaddr_port(numeric, (struct sockaddr *)&addr, &len) == 0)
+        return bufferevent_socket_connect(bev, (struct sockaddr *)&addr, len);
+    if (!c->rpc->dns)
+        c->rpc->dns = evdns_base_new(loop_base(c->rpc->loop), EVDNS_BASE_INITIALIZE_NAMESERVERS |
+                                                                  EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    return bufferevent_socket_connect_hostname(bev, c->rpc->dns, AF_UNSPEC, c->host, c->port);
+}
+
+static void client_connect(struct rpc_client *c)
+{
+    struct bufferevent *bev = make_bufferevent(c);
+    if (!bev) {
+        failed(c, "cannot prepare TLS");
+        return;
+    }
+    struct h2_conn_options options = {
+        .connecting = true,
+        .tls = c->tls != NULL,
+        .keepalive_ms = c->options.keepalive_ms,
+        .keepalive_timeout_ms = c->options.keepalive_timeout_ms,
+        .connect_ms = c->options.reconnect_max_ms,
+    };
+    struct h2_conn *conn = h2_conn_new(c->rpc->loop, bev, &options, &conn_ops, c, &c->conns);
+    c->conn = conn;
+    if (dial(c, bev) < 0 && c->conn == conn) { /* libevent may have told on_lost() already */
+        int e = errno;
+        c->conn = h2_conn_free(conn);
+        failed(c, strerror(e));
+    }
+}
+
+static void on_retry(void *arg)
+{
+    struct rpc_client *c = arg;
+    if (!c->conn && !list_empty(&c->waiting))
+        client_connect(c);
+}
+
+/* ---- options ---- */
+static X509 *read_cert(BIO *bio)
+{
+    return bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+}
+
+static int add_roots(SSL_CTX *tls, const char *pem, struct error *err)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    bool good = false;
-    if (bio && key) {
-        EVP_PKEY *k = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-        good = k != NULL;
-        EVP_PKEY_free(k);
-    } else if (bio) {
-        X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        good = x != NULL;
+    int n = 0;
+    X509 *x;
+    while ((x = read_cert(bio))) {
+        (void)X509_STORE_add_cert(SSL_CTX_get_cert_store(tls), x);
         X509_free(x);
+        n++;
     }
     BIO_free(bio);
-    return good ? 0 : error_set(err, -EINVAL, "%s is not in PEM form or is damaged", what);
+    ERR_clear_error();
+    return n > 0 ? 0 : error_set(err, -EINVAL, "the CA certificate is not in PEM form");
 }
 
-static grpc_channel_credentials *credentials(const struct rpc_client_options *o, struct error *err)
+static int add_identity(SSL_CTX *tls, const char *cert_pem, const char *key_pem, struct error *err)
 {
+    BIO *bio = BIO_new_mem_buf(cert_pem, -1);
+    X509 *x = read_cert(bio);
+    int r = x && SSL_CTX_use_certificate(tls, x) == 1 ? 0 : -EINVAL;
+    X509_free(x);
+    while (r == 0 && (x = read_cert(bio)))
+        if (SSL_CTX_add_extra_chain_cert(tls, x) != 1)
+            X509_free(x);
+    BIO_free(bio);
+    if (r < 0)
+        return error_set(err, r, "the client certificate is not in PEM form");
+    bio = BIO_new_mem_buf(key_pem, -1);
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+    r = key && SSL_CTX_use_PrivateKey(tls, key) == 1 ? 0 : -EINVAL;
+    EVP_PKEY_free(key);
+    BIO_free(bio);
+    ERR_clear_error();
+    return r < 0 ? error_set(err, r, "the client key is not in PEM form or is another's") : 0;
+}
+
+static int make_tls(struct rpc_client *c, const struct rpc_client_options *o, struct error *err)
+{
+    static const unsigned char alpn[] = "\x02h2";
     if (!o->ca_pem)
-        return grpc_insecure_credentials_create();
-    if (check_pem("the CA certificate", o->ca_pem, false, err) < 0)
-        return NULL;
-    if (!o->cert_pem != !o->key_pem) {
-        (void)error_set(err, -EINVAL,
-                        "a client certificate needs its key and a key its certificate");
-        return NULL;
+        return 0;
+    if (!o->cert_pem != !o->key_pem)
+        return error_set(err, -EINVAL, "a client certificate needs its key, a key its certificate");
+    c->tls = SSL_CTX_new(TLS_client_method());
+    if (!c->tls || SSL_CTX_set_min_proto_version(c->tls, TLS1_2_VERSION) != 1 ||
+        SSL_CTX_set_alpn_protos(c->tls, alpn, sizeof(alpn) - 1) != 0)
+        return error_set(err, -ENOMEM, "cannot prepare TLS");
+    SSL_CTX_set_verify(c->tls, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_mode(c->tls, SSL_MODE_RELEASE_BUFFERS);
+    int r = add_roots(c->tls, o->ca_pem, err);
+    return r == 0 && o->cert_pem ? add_identity(c->tls, o->cert_pem, o->key_pem, err) : r;
+}
+
+static int parse_target(struct rpc_client *c, const char *target, struct error *err)
+{
+    const char *path = rpc_unix_path(target), *colon = strrchr(target, ':');
+    if (path) {
+        if (path[0] != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+            return error_set(err, -EINVAL, "\"%s\" names no unix socket by an absolute path",
+                             target);
+        c->authority = str_dup("localhost");
+        return 0;
     }
-    if (o->cert_pem && (check_pem("the client certificate", o->cert_pem, false, err) < 0 ||
-                        check_pem("the client key", o->key_pem, true, err) < 0))
-        return NULL;
-    grpc_ssl_pem_key_cert_pair pair = {o->key_pem, o->cert_pem};
-    return grpc_ssl_credentials_create_ex(o->ca_pem, o->cert_pem ? &pair : NULL, NULL, NULL);
-}
-
-static grpc_arg int_arg(const char *name, uint32_t value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER,
-                      .key = (char *)name,
-                      .value.integer = value > INT32_MAX ? INT32_MAX : (int)value};
-}
-
-static grpc_arg string_arg(const char *name, const char *value)
-{
-    return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)name, .value.string = (char *)value};
-}
-
-static grpc_channel *open_channel(const struct rpc_client_options *o, uint32_t message_max,
-                                  grpc_channel_credentials *creds)
-{
-    uint32_t reconnect = o->reconnect_max_ms ? o->reconnect_max_ms : 5000;
-    grpc_arg args[16];
-    size_t n = 0;
-    args[n++] = int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, message_max);
-    args[n++] = int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, message_max);
-    args[n++] = int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    args[n++] = int_arg(GRPC_ARG_ENABLE_RETRIES, 0);
-    args[n++] = int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0);
-    args[n++] = int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    args[n++] = int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1);
-    args[n++] = int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    args[n++] = int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    args[n++] = int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, reconnect);
-    args[n++] = int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, reconnect);
-    args[n++] = int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    if (o->keepalive_ms) {
-        args[n++] = int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, o->keepalive_ms);
-        args[n++] = int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-                            o->keepalive_timeout_ms ? o->keepalive_timeout_ms : 10000);
-        args[n++] = int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-    }
-    if (o->server_name)
-        args[n++] = string_arg(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, o->server_name);
-    else if (rpc_unix_path(o->target)) /* the default is the path, which servers refuse */
-        args[n++] = string_arg(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-    grpc_channel_args list = {n, args};
-    return grpc_channel_create(o->target, creds, &list);
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (!colon || colon == target || *end || port < 1 || port > 65535)
+        return error_set(err, -EINVAL, "\"%s\" is neither unix:///absolute/path nor host:port",
+                         target);
+    bool bracketed = target[0] == '[' && colon[-1] == ']';
+    c->host = str_ndup(target + bracketed, (size_t)(colon - target) - 2 * (size_t)bracketed);
+    c->port = (int)port;
+    c->authority = str_dup(target);
+    return 0;
 }
 
 struct rpc_client *rpc_client_new(struct rpc *rpc, const struct rpc_client_options *options,
                                   struct error *err)
 {
-    const char *path = rpc_unix_path(options->target);
-    if (path ? path[0] != '/' : !strrchr(options->target, ':')) {
-        (void)error_set(err, -EINVAL, "\"%s\" is neither unix:///absolute/path nor host:port",
-                        options->target);
-        return NULL;
-    }
-    grpc_channel_credentials *creds = credentials(options, err);
-    if (!creds)
-        return NULL;
     struct rpc_client *c = mem_zalloc(sizeof(*c));
     c->rpc = rpc;
-    c->message_max = options->message_max ? options->message_max : RPC_MESSAGE_MAX;
-    c->flags = options->wait_for_ready ? GRPC_INITIAL_METADATA_WAIT_FOR_READY |
-                                             GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
-                                       : 0;
-    list_init(&c->calls);
-    list_init(&c->streams);
-    c->channel = open_channel(options, c->message_max, creds);
-    grpc_channel_credentials_release(creds);
-    c->watch.done = on_state;
-    watch_state(c);
+    c->options = (struct rpc_client_options){
+        .keepalive_ms = options->keepalive_ms,
+        .keepalive_timeout_ms =
+            options->keepalive_timeout_ms ? options->keepalive_timeout_ms : PING_TIMEOUT,
+        .reconnect_max_ms = options->reconnect_max_ms ? options->reconnect_max_ms : BACKOFF_MAX,
+        .message_max = options->message_max ? options->message_max : RPC_MESSAGE_MAX,
+        .wait_for_ready = options->wait_for_ready,
+    };
+    c->target = str_dup(options->target);
+    c->server_name = str_dup(options->server_name);
+    list_init(&c->conns);
+    list_init(&c->waiting);
+    list_init(&c->active);
+    loop_timer_init(&c->retry, rpc->loop, "gRPC reconnect", on_retry, c);
+    if (parse_target(c, options->target, err) < 0 || make_tls(c, options, err) < 0)
+        return rpc_client_free(c);
     return c;
+}
+
+static void free_all(struct list *calls)
+{
+    while (!list_empty(calls))
+        stream_free(LIST_ENTRY(calls->next, struct rpc_stream, entry));
 }
 
 struct rpc_client *rpc_client_free(struct rpc_client *client)
 {
     if (!client)
         return NULL;
-    LIST_FOR_EACH(e, &client->calls)
-        rpc_call_cancel(LIST_ENTRY(e, struct rpc_call, entry));
-    LIST_FOR_EACH(e, &client->streams)
-        rpc_stream_cancel(LIST_ENTRY(e, struct rpc_stream, entry));
-    grpc_channel *channel = TAKE_PTR(client->channel);
-    grpc_channel_destroy(channel); /* ends the watch, whose op frees the rest */
+    free_all(&client->waiting);
+    free_all(&client->active);
+    h2_conns_free(&client->conns);
+    loop_timer_done(&client->retry);
+    for (size_t i = 0; i < client->n_metadata; i++) {
+        free(client->metadata[i].key);
+        free(client->metadata[i].value);
+    }
+    SSL_CTX_free(client->tls);
+    free(client->target);
+    free(client->authority);
+    free(client->host);
+    free(client->server_name);
+    free(client->failure);
+    free(client);
     return NULL;
 }
 
@@ -251,350 +697,13 @@ void rpc_client_set_metadata(struct rpc_client *client, const char *key, const c
         free(m[i].value);
         m[i] = m[--client->n_metadata];
     }
-    if (!value || client->n_metadata == METADATA_MAX)
-        return;
-    grpc_slice k = grpc_slice_from_copied_string(key), v = grpc_slice_from_copied_string(value);
-    if (grpc_header_key_is_legal(k) && grpc_header_nonbin_value_is_legal(v))
+    if (value && client->n_metadata < METADATA_MAX)
         m[client->n_metadata++] = (struct metadata){str_dup(key), str_dup(value)};
-    grpc_slice_unref(k);
-    grpc_slice_unref(v);
 }
 
 void rpc_client_reset_backoff(struct rpc_client *client)
 {
-    grpc_channel_reset_connect_backoff(client->channel);
-}
-
-static grpc_call *open_call(struct rpc_client *c, const char *path, uint64_t deadline_ms)
-{
-    grpc_slice method = grpc_slice_from_static_string(path);
-    return grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, c->rpc->cq, method,
-                                    NULL, rpc_deadline(deadline_ms), NULL);
-}
-
-/* gRPC takes its own references to what it keeps: release with metadata_done() after the batch. */
-static size_t metadata_init(const struct rpc_client *c, grpc_metadata out[METADATA_MAX])
-{
-    memset(out, 0, METADATA_MAX * sizeof(*out));
-    for (size_t i = 0; i < c->n_metadata; i++) {
-        out[i].key = grpc_slice_from_copied_string(c->metadata[i].key);
-        out[i].value = grpc_slice_from_copied_string(c->metadata[i].value);
-    }
-    return c->n_metadata;
-}
-
-/* ---- unary calls ---- */
-static void call_release(struct rpc_call *call)
-{
-    grpc_byte_buffer_destroy(call->received);
-    outcome_done(&call->outcome);
-    grpc_call_unref(call->call);
-    free(call);
-}
-
-static void on_call_done(struct rpc_op *op, _unused_ bool ok)
-{
-    struct rpc_call *call = CONTAINER_OF(op, struct rpc_call, op);
-    list_remove(&call->entry);
-    if (call->cb) {
-        enum rpc_status status = (enum rpc_status)call->outcome.status;
-        _cleanup_free_ char *text = rpc_slice_text(call->outcome.details);
-        ProtobufCMessage *message = NULL;
-        const char *say = text;
-        if (status == RPC_OK) {
-            message = rpc_decode(call->received, call->response);
-            if (!message) {
-                status = RPC_INTERNAL;
-                say = "the answer cannot be decoded";
-            }
-        }
-        call->cb(call->arg, status, say, message);
-        rpc_message_free(message);
-    }
-    call_release(call);
-}
-
-static size_t start_ops(struct rpc_client *c, grpc_op *ops, struct outcome *o,
-                        grpc_metadata *metadata, size_t n_metadata)
-{
-    size_t n = 0;
-    ops[n++] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA,
-                         .flags = c->flags,
-                         .data.send_initial_metadata = {.count = n_metadata, .metadata = metadata}};
-    ops[n++] =
-        (grpc_op){.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata = {&o->initial}};
-    ops[n++] = (grpc_op){.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
-                         .data.recv_status_on_client = {.trailing_metadata = &o->trailing,
-                                                        .status = &o->status,
-                                                        .status_details = &o->details}};
-    return n;
-}
-
-static void metadata_done(grpc_metadata *metadata, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        grpc_slice_unref(metadata[i].key);
-        grpc_slice_unref(metadata[i].value);
-    }
-}
-
-static struct rpc_call *start_call(struct rpc_client *client, const struct rpc_method *method,
-                                   grpc_byte_buffer *request, uint64_t deadline_ms,
-                                   rpc_reply_fn *cb, void *arg)
-{
-    struct rpc_call *call = mem_zalloc(sizeof(*call));
-    call->op.done = on_call_done;
-    call->response = method->response;
-    call->cb = cb;
-    call->arg = arg;
-    outcome_init(&call->outcome);
-    list_append(&client->calls, &call->entry);
-    call->call = open_call(client, method->path, deadline_ms);
-
-    grpc_metadata metadata[METADATA_MAX];
-    size_t n_metadata = metadata_init(client, metadata);
-    grpc_op ops[6];
-    size_t n = start_ops(client, ops, &call->outcome, metadata, n_metadata);
-    ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message = {request}};
-    ops[n++] = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    ops[n++] = (grpc_op){.op = GRPC_OP_RECV_MESSAGE, .data.recv_message = {&call->received}};
-    rpc_batch(client->rpc, call->call, ops, n, &call->op);
-    grpc_byte_buffer_destroy(request);
-    metadata_done(metadata, n_metadata);
-    return call;
-}
-
-struct rpc_call *rpc_client_call(struct rpc_client *client, const struct rpc_method *method,
-                                 const ProtobufCMessage *request, uint64_t deadline_ms,
-                                 rpc_reply_fn *cb, void *arg)
-{
-    return start_call(client, method, rpc_encode(request), deadline_ms, cb, arg);
-}
-
-struct rpc_call *rpc_client_call_encoded(struct rpc_client *client, const struct rpc_method *method,
-                                         const void *request, size_t len, uint64_t deadline_ms,
-                                         rpc_reply_fn *cb, void *arg)
-{
-    grpc_slice slice = grpc_slice_from_copied_buffer(request, len);
-    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(&slice, 1);
-    grpc_slice_unref(slice);
-    return start_call(client, method, buffer, deadline_ms, cb, arg);
-}
-
-/* gRPC has no code for it; these are the texts of its channel when no connection could be made. */
-bool rpc_never_sent(enum rpc_status status, const char *message)
-{
-    return status == RPC_UNAVAILABLE &&
-           (str_starts(message, "failed to connect to all addresses") ||
-            str_starts(message, "DNS resolution failed") ||
-            str_starts(message, "empty address list"));
-}
-
-void rpc_call_cancel(struct rpc_call *call)
-{
-    if (!call)
-        return;
-    call->cb = NULL;
-    list_remove(&call->entry);
-    (void)grpc_call_cancel(call->call, NULL);
-}
-
-/* ---- streams ---- */
-static void stream_release(struct rpc_stream *s)
-{
-    if (s->events || s->busy > 0 || s->delivering)
-        return;
-    loop_deferred_done(&s->resume);
-    grpc_byte_buffer_destroy(s->received);
-    grpc_byte_buffer_destroy(s->sending);
-    rpc_queue_done(&s->queue);
-    outcome_done(&s->outcome);
-    grpc_call_unref(s->call);
-    free(s);
-}
-
-static void receive_next(struct rpc_stream *s)
-{
-    if (s->receiving || s->received || s->at_end || s->paused || !s->events)
-        return;
-    s->receiving = true;
-    s->busy++;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message = {&s->received}};
-    rpc_batch(s->rpc, s->call, &op, 1, &s->recv);
-}
-
-static void send_next(struct rpc_stream *s)
-{
-    if (s->is_sending || s->over || !s->events)
-        return;
-    grpc_op op;
-    s->sending = rpc_queue_pop(&s->queue);
-    if (s->sending) {
-        op = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message = {s->sending}};
-    } else if (s->closing && !s->closed) {
-        s->closed = true;
-        op = (grpc_op){.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    } else {
-        return;
-    }
-    s->is_sending = true;
-    s->busy++;
-    rpc_batch(s->rpc, s->call, &op, 1, &s->send);
-}
-
-/* The status may be there before the last messages were taken: the end waits for them. */
-static void maybe_end(struct rpc_stream *s)
-{
-    if (!s->events || !s->over || s->receiving || s->received || s->paused || s->delivering)
-        return;
-    if (!s->at_end) {
-        receive_next(s);
-        return;
-    }
-    const struct rpc_stream_events *events = TAKE_PTR(s->events);
-    list_remove(&s->entry);
-    _cleanup_free_ char *text = rpc_slice_text(s->outcome.details);
-    events->on_end(s->arg, (enum rpc_status)s->outcome.status, text);
-}
-
-static void on_stream_over(struct rpc_op *op, _unused_ bool ok)
-{
-    struct rpc_stream *s = CONTAINER_OF(op, struct rpc_stream, start);
-    s->busy--;
-    s->over = true;
-    maybe_end(s);
-    stream_release(s);
-}
-
-/* Hands on the message that was received, unless paused. */
-static void deliver(struct rpc_stream *s)
-{
-    if (!s->received || !s->events || s->paused)
-        return;
-    ProtobufCMessage *message = rpc_decode(s->received, s->response);
-    grpc_byte_buffer_destroy(TAKE_PTR(s->received));
-    if (!message) {
-        (void)grpc_call_cancel_with_status(s->call, GRPC_STATUS_INTERNAL,
-                                           "a message of the stream cannot be decoded", NULL);
-        return;
-    }
-    s->delivering = true;
-    s->events->on_message(s->arg, message);
-    s->delivering = false;
-    rpc_message_free(message);
-}
-
-static void on_received(struct rpc_op *op, bool ok)
-{
-    struct rpc_stream *s = CONTAINER_OF(op, struct rpc_stream, recv);
-    s->busy--;
-    s->receiving = false;
-    if (!ok || !s->received) {
-        grpc_byte_buffer_destroy(TAKE_PTR(s->received));
-        s->at_end = true;
-    }
-    deliver(s);
-    receive_next(s);
-    maybe_end(s);
-    stream_release(s);
-}
-
-static void on_resume(void *arg)
-{
-    struct rpc_stream *s = arg;
-    deliver(s);
-    receive_next(s);
-    maybe_end(s);
-    stream_release(s);
-}
-
-static void on_sent(struct rpc_op *op, _unused_ bool ok)
-{
-    struct rpc_stream *s = CONTAINER_OF(op, struct rpc_stream, send);
-    s->busy--;
-    s->is_sending = false;
-    grpc_byte_buffer_destroy(TAKE_PTR(s->sending));
-    send_next(s);
-    if (s->events && s->queue.full && s->queue.bytes <= RPC_QUEUE_MAX / 2 && !s->over) {
-        s->queue.full = false;
-        if (s->events->on_writable) {
-            s->delivering = true;
-            s->events->on_writable(s->arg);
-            s->delivering = false;
-            maybe_end(s);
-        }
-    }
-    stream_release(s);
-}
-
-struct rpc_stream *rpc_client_stream(struct rpc_client *client, const struct rpc_method *method,
-                                     const ProtobufCMessage *first, bool only, uint64_t deadline_ms,
-                                     const struct rpc_stream_events *events, void *arg)
-{
-    struct rpc_stream *s = mem_zalloc(sizeof(*s));
-    s->rpc = client->rpc;
-    s->response = method->response;
-    s->events = events;
-    s->arg = arg;
-    s->message_max = client->message_max;
-    s->start.done = on_stream_over;
-    s->recv.done = on_received;
-    s->send.done = on_sent;
-    s->closing = only;
-    outcome_init(&s->outcome);
-    rpc_queue_init(&s->queue);
-    loop_deferred_init(&s->resume, s->rpc->loop, on_resume, s);
-    list_append(&client->streams, &s->entry);
-    s->call = open_call(client, method->path, deadline_ms);
-
-    grpc_metadata metadata[METADATA_MAX];
-    size_t n_metadata = metadata_init(client, metadata);
-    grpc_op ops[3];
-    size_t n = start_ops(client, ops, &s->outcome, metadata, n_metadata);
-    s->busy++;
-    rpc_batch(s->rpc, s->call, ops, n, &s->start);
-    metadata_done(metadata, n_metadata);
-    if (first)
-        (void)rpc_queue_push(&s->queue, rpc_encode(first));
-    send_next(s);
-    receive_next(s);
-    return s;
-}
-
-int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *message)
-{
-    if (stream->closing || stream->over)
-        return -EPIPE;
-    grpc_byte_buffer *buffer = rpc_encode(message);
-    int r = grpc_byte_buffer_length(buffer) > stream->message_max
-                ? -EMSGSIZE
-                : rpc_queue_push(&stream->queue, buffer);
-    if (r != 0)
-        grpc_byte_buffer_destroy(buffer);
-    else
-        send_next(stream);
-    return r;
-}
-
-void rpc_stream_close_send(struct rpc_stream *stream)
-{
-    stream->closing = true;
-    send_next(stream);
-}
-
-void rpc_stream_pause(struct rpc_stream *stream, bool paused)
-{
-    if (stream->paused && !paused)
-        loop_defer(&stream->resume);
-    stream->paused = paused;
-}
-
-void rpc_stream_cancel(struct rpc_stream *stream)
-{
-    if (!stream || !stream->events)
-        return;
-    stream->events = NULL;
-    list_remove(&stream->entry);
-    (void)grpc_call_cancel(stream->call, NULL);
-    stream_release(stream);
+    client->retry_at = client->backoff = 0;
+    if (!client->conn && !list_empty(&client->waiting))
+        client_connect(client);
 }

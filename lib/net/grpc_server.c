@@ -1,34 +1,23 @@
 /*
- * The gRPC server of grpc_server.h.
- *
- * We listen ourselves and hand accepted connections to gRPC: so the socket has its mode from the
- * start, a live owner is never displaced, and the listening socket costs gRPC nothing. One batch
- * (`accept`) always waits for the next call; its method is looked up in our tables.
- *
- * A call has three batches of its own: `close` is under way all the time and completes when the
- * call is over, its result says whether the client cancelled; `recv` takes messages; `send` gives
- * headers, messages and the final status, one batch at a time. A struct rpc_server_call lives until
- * its handler finished it and no batch is under way. gRPC's own call object goes as soon as the
- * batches are done, since a server cannot be shut down while one exists.
+ * The gRPC server of grpc_server.h: connections accepted on a unix socket, each with streams that
+ * become calls. A struct rpc_server_call lives until its handler has finished it and its stream is
+ * over; until then a vanished client is only a flag in it.
  */
 #include "net/grpc_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grpc/grpc_posix.h>
-#include <grpc/grpc_security.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include "base/strbuf.h"
 #include "net/grpc_client.h"
-#include "net/grpc_internal.h"
+#include "net/grpc_h2.h"
 
 #define CALLS_MAX      1024
-#define TEXT_MAX       4096 /* a client refuses headers beyond 8 KB */
+#define CONNS_MAX      512
 #define LISTEN_QUEUE   128
 #define ACCEPT_REST_MS 200 /* pause after accept() failed for want of descriptors or memory */
 
@@ -49,43 +38,28 @@ struct rpc_server {
     struct stat bound; /* the socket file that we made */
     struct loop_io io;
     struct loop_timer rest;
-    grpc_server *server; /* NULL before the start */
-    bool freed;
-
-    struct rpc_op accept, shutdown;
-    unsigned busy; /* of these two */
-    grpc_call *incoming;
-    grpc_call_details details;
-    grpc_metadata_array metadata;
-    struct list calls;
-    size_t n_calls;
+    struct list conns, calls;
+    size_t n_conns, n_calls;
 };
 
 struct rpc_server_call {
-    struct rpc *rpc;
+    struct h2_stream h2;
     struct rpc_server *server; /* NULL when freed */
     struct list entry;
-    grpc_call *call; /* NULL when gRPC is through with it */
     char *path;
-    const struct rpc_server_method *method; /* NULL: nobody's */
+    const struct rpc_server_method *method; /* NULL: nobody's, or not known yet */
     void *method_arg;
-    gpr_timespec deadline;
-
-    struct rpc_op close, recv, send;
-    unsigned busy;
-    int cancelled_flag; /* written by gRPC when `close` completes */
-    bool cancelled, finished;
-    grpc_byte_buffer *received;
+    uint64_t deadline; /* now_ms(); 0: none */
+    struct loop_timer timer;
     ProtobufCMessage *request;
-    bool receiving, at_end, paused, half_closed;
-    bool delivering;
-    struct loop_deferred resume;
-
-    bool sent_headers, is_sending, ending, sent_status;
-    grpc_byte_buffer *sending;
-    struct rpc_queue queue;
+    bool handled;   /* a handler has it */
+    bool finished;  /* it, or nobody, will answer any more */
+    bool cancelled; /* the client is gone, or its deadline passed */
+    bool responded, over;
+    unsigned delivering;
     enum rpc_status status;
-    char *text; /* of the status */
+    char status_text[4];
+    char *text; /* of the status, encoded for a header */
 
     void (*on_cancel)(struct rpc_server_call *call, void *arg);
     void *on_cancel_arg;
@@ -97,32 +71,24 @@ struct rpc_server_call {
 };
 
 /* ---- the life of a call ---- */
+static struct rpc_server_call *call_of(struct h2_stream *h2)
+{
+    return CONTAINER_OF(h2, struct rpc_server_call, h2);
+}
+
 static void call_release(struct rpc_server_call *c)
 {
-    if (c->busy > 0)
+    if (!c->over || (c->handled && !c->finished) || c->delivering)
         return;
-    if (c->call && (c->sent_status || c->cancelled))
-        grpc_call_unref(TAKE_PTR(c->call));
-    if (!c->finished || c->call || c->delivering)
-        return;
-    if (c->server) {
-        list_remove(&c->entry);
+    list_remove(&c->entry);
+    if (c->server)
         c->server->n_calls--;
-    }
-    loop_deferred_done(&c->resume);
-    grpc_byte_buffer_destroy(c->received);
-    grpc_byte_buffer_destroy(c->sending);
-    rpc_queue_done(&c->queue);
+    h2_stream_detach(&c->h2, NGHTTP2_CANCEL);
+    loop_timer_done(&c->timer);
     rpc_message_free(c->request);
     free(c->path);
     free(c->text);
     free(c);
-}
-
-static void start_batch(struct rpc_server_call *c, const grpc_op *ops, size_t n, struct rpc_op *op)
-{
-    c->busy++;
-    rpc_batch(c->rpc, c->call, ops, n, op);
 }
 
 static void call_cancelled(struct rpc_server_call *c)
@@ -131,97 +97,86 @@ static void call_cancelled(struct rpc_server_call *c)
         return;
     c->cancelled = true;
     if (!c->finished && c->on_cancel) {
-        c->delivering = true;
+        c->delivering++;
         c->on_cancel(c, c->on_cancel_arg);
-        c->delivering = false;
+        c->delivering--;
     }
 }
 
-static void on_close(struct rpc_op *op, _unused_ bool ok)
+/* The client gave up: what it would still get is dropped. */
+static void call_abandon(struct rpc_server_call *c, uint32_t error)
 {
-    struct rpc_server_call *c = CONTAINER_OF(op, struct rpc_server_call, close);
-    c->busy--;
-    if (c->cancelled_flag || !c->sent_status)
-        call_cancelled(c);
+    h2_stream_detach(&c->h2, error);
+    c->over = true;
+    loop_timer_stop(&c->timer);
+    call_cancelled(c);
     call_release(c);
 }
 
-/* ---- sending ---- */
-static void send_next(struct rpc_server_call *c)
+static void on_deadline(void *arg)
 {
-    if (c->is_sending || c->sent_status || c->cancelled || !c->call)
-        return;
-    grpc_op ops[3];
+    call_abandon(arg, NGHTTP2_CANCEL);
+}
+
+/* ---- answering ---- */
+static size_t trailers(struct h2_stream *h2, nghttp2_nv *nv)
+{
+    struct rpc_server_call *c = call_of(h2);
     size_t n = 0;
-    c->sending = rpc_queue_pop(&c->queue);
-    bool last = c->ending && !c->queue.head;
-    if (!c->sending && !last)
-        return;
-    if (!c->sent_headers) {
-        ops[n++] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
-        c->sent_headers = true;
-    }
-    if (c->sending)
-        ops[n++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message = {c->sending}};
-    grpc_slice text = c->text ? grpc_slice_from_copied_string(c->text) : grpc_empty_slice();
-    if (last) {
-        c->sent_status = true;
-        ops[n++] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER,
-                             .data.send_status_from_server = {.status = (grpc_status_code)c->status,
-                                                              .status_details = &text}};
-    }
-    c->is_sending = true;
-    start_batch(c, ops, n, &c->send);
-    grpc_slice_unref(text);
+    (void)snprintf(c->status_text, sizeof(c->status_text), "%d", (int)c->status);
+    nv[n++] = h2_nv("grpc-status", c->status_text);
+    if (c->text)
+        nv[n++] = h2_nv("grpc-message", c->text);
+    return n;
 }
 
-static void on_sent(struct rpc_op *op, _unused_ bool ok)
+static void respond(struct rpc_server_call *c, bool end)
 {
-    struct rpc_server_call *c = CONTAINER_OF(op, struct rpc_server_call, send);
-    c->busy--;
-    c->is_sending = false;
-    grpc_byte_buffer_destroy(TAKE_PTR(c->sending));
-    send_next(c);
-    if (!c->finished && !c->cancelled && c->queue.full && c->queue.bytes <= RPC_QUEUE_MAX / 2) {
-        c->queue.full = false;
-        if (c->on_writable) {
-            c->delivering = true;
-            c->on_writable(c, c->on_writable_arg);
-            c->delivering = false;
-        }
-    }
-    call_release(c);
+    nghttp2_nv nv[2 + H2_TRAILERS_MAX] = {h2_nv(":status", "200"),
+                                          h2_nv("content-type", "application/grpc")};
+    if (c->responded)
+        return;
+    c->responded = true;
+    (void)h2_stream_respond(&c->h2, nv, 2 + (end ? trailers(&c->h2, nv + 2) : 0), end);
 }
 
-static void finish(struct rpc_server_call *c, enum rpc_status status)
+static void finish(struct rpc_server_call *c, enum rpc_status status, struct rpc_frame *last)
 {
     c->finished = true;
-    c->ending = true;
     c->status = status;
-    send_next(c);
+    if (c->cancelled) {
+        free(last);
+    } else {
+        respond(c, !last && status != RPC_OK);
+        if (last && h2_stream_send(&c->h2, last) != 0)
+            free(last);
+        h2_stream_pause(&c->h2, false); /* what still comes is dropped */
+        h2_stream_end(&c->h2);
+    }
     call_release(c);
 }
 
 void rpc_server_reply(struct rpc_server_call *call, const ProtobufCMessage *message)
 {
-    if (!call->cancelled) {
-        grpc_byte_buffer *buffer = rpc_encode(message);
-        if (rpc_queue_push(&call->queue, buffer) != 0)
-            grpc_byte_buffer_destroy(buffer);
+    struct rpc_frame *frame = call->cancelled ? NULL : rpc_frame_of(message);
+    if (frame && frame->len > RPC_MESSAGE_MAX) {
+        free(frame);
+        rpc_server_fail(call, RPC_RESOURCE_EXHAUSTED, "%s: the answer is larger than the limit",
+                        call->path);
+        return;
     }
-    finish(call, RPC_OK);
+    finish(call, RPC_OK, frame);
 }
 
 void rpc_server_fail(struct rpc_server_call *call, enum rpc_status status, const char *fmt, ...)
 {
-    struct strbuf text = STRBUF_INIT;
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     va_list args;
     va_start(args, fmt);
     strbuf_addv(&text, fmt, args);
     va_end(args);
-    strbuf_truncate(&text, text.len < TEXT_MAX ? text.len : TEXT_MAX);
-    call->text = strbuf_take(&text);
-    finish(call, status);
+    call->text = rpc_text_encode(strbuf_text(&text));
+    finish(call, status, NULL);
 }
 
 void rpc_server_fail_errno(struct rpc_server_call *call, int code, const struct error *err)
@@ -232,123 +187,219 @@ void rpc_server_fail_errno(struct rpc_server_call *call, int code, const struct 
 
 void rpc_server_end(struct rpc_server_call *call)
 {
-    finish(call, RPC_OK);
+    finish(call, RPC_OK, NULL);
 }
 
 int rpc_server_send(struct rpc_server_call *call, const ProtobufCMessage *message)
 {
     if (call->cancelled || call->finished)
         return -EPIPE;
-    grpc_byte_buffer *buffer = rpc_encode(message);
-    int r = grpc_byte_buffer_length(buffer) > RPC_MESSAGE_MAX
-                ? -EMSGSIZE
-                : rpc_queue_push(&call->queue, buffer);
+    struct rpc_frame *frame = rpc_frame_of(message);
+    int r = frame->len > RPC_MESSAGE_MAX ? -EMSGSIZE : 0;
+    if (r == 0) {
+        respond(call, false);
+        r = h2_stream_send(&call->h2, frame);
+    }
     if (r != 0)
-        grpc_byte_buffer_destroy(buffer);
-    else
-        send_next(call);
+        free(frame);
     return r;
 }
 
-/* ---- receiving ---- */
+/* ---- what arrives ---- */
 static bool streams_in(const struct rpc_server_call *c)
 {
     return c->method->kind == RPC_CLIENT_STREAM || c->method->kind == RPC_BIDI_STREAM;
 }
 
-static void receive_next(struct rpc_server_call *c)
+static uint64_t parse_timeout(const char *value)
 {
-    if (c->receiving || c->received || c->at_end || c->paused || c->finished || c->cancelled ||
-        !c->call)
-        return;
-    c->receiving = true;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message = {&c->received}};
-    start_batch(c, &op, 1, &c->recv);
+    char *end;
+    unsigned long long n = strtoull(value, &end, 10);
+    if (end == value || end - value > 8 || !*end || end[1])
+        return 0;
+    switch (*end) {
+    case 'H':
+        return n * 3600000;
+    case 'M':
+        return n * 60000;
+    case 'S':
+        return n * 1000;
+    case 'm':
+        return n ? n : 1;
+    case 'u':
+        return n / 1000 + 1;
+    case 'n':
+        return n / 1000000 + 1;
+    default:
+        return 0;
+    }
 }
 
-/* The request of a unary call or a server stream. */
-static void dispatch(struct rpc_server_call *c)
+static void on_header(struct h2_stream *h2, const char *name, const char *value)
 {
-    ProtobufCMessage *request = rpc_decode(c->received, c->method->request);
-    bool missing = !c->received;
-    grpc_byte_buffer_destroy(TAKE_PTR(c->received));
-    if (!request) {
-        rpc_server_fail(
-            c, RPC_INVALID_ARGUMENT,
-            missing ? "%s: the request is missing" : "%s: the request cannot be decoded", c->path);
+    struct rpc_server_call *c = call_of(h2);
+    if (str_eq(name, ":path") && !c->path) {
+        c->path = str_dup(value);
+    } else if (str_eq(name, "grpc-timeout")) {
+        uint64_t ms = parse_timeout(value);
+        c->deadline = ms ? now_ms() + ms : 0;
+    }
+}
+
+static const struct rpc_server_method *find_method(const struct rpc_server *s, const char *path,
+                                                   void **ret_arg)
+{
+    for (size_t i = 0; i < s->n_tables; i++)
+        for (size_t j = 0; j < s->tables[i].count; j++)
+            if (str_eq(s->tables[i].methods[j].path, path)) {
+                *ret_arg = s->tables[i].arg;
+                return &s->tables[i].methods[j];
+            }
+    return NULL;
+}
+
+static void handle(struct rpc_server_call *c, ProtobufCMessage *request)
+{
+    c->handled = true;
+    c->request = request;
+    c->delivering++;
+    c->method->handle(c, request, c->method_arg);
+    c->delivering--;
+    call_release(c);
+}
+
+static void on_request(struct h2_stream *h2)
+{
+    struct rpc_server_call *c = call_of(h2);
+    struct rpc_server *s = c->server;
+    if (!c->path)
+        c->path = str_dup("");
+    c->method = find_method(s, c->path, &c->method_arg);
+    if (c->deadline) {
+        uint64_t now = now_ms();
+        loop_timer_set(&c->timer, c->deadline > now ? c->deadline - now : 0);
+    }
+    if (!c->method)
+        rpc_server_fail(c, RPC_UNIMPLEMENTED, "unknown method %s", c->path);
+    else if (s->n_calls > s->calls_max)
+        rpc_server_fail(c, RPC_RESOURCE_EXHAUSTED, "more than %u calls at a time", s->calls_max);
+    else if (streams_in(c))
+        handle(c, NULL);
+}
+
+static void on_message(struct h2_stream *h2, const void *data, size_t len)
+{
+    struct rpc_server_call *c = call_of(h2);
+    if (c->finished)
+        return;
+    if (!streams_in(c) && c->handled) {
+        call_abandon(c, NGHTTP2_PROTOCOL_ERROR); /* a second request in one call */
         return;
     }
-    c->request = request;
-    c->method->handle(c, request, c->method_arg);
-}
-
-static void deliver(struct rpc_server_call *c)
-{
-    if (c->finished || c->cancelled || c->paused)
-        return;
-    if (c->received) {
-        ProtobufCMessage *message = rpc_decode(c->received, c->method->request);
-        grpc_byte_buffer_destroy(TAKE_PTR(c->received));
-        if (!message) {
-            (void)grpc_call_cancel_with_status(c->call, GRPC_STATUS_INVALID_ARGUMENT,
-                                               "a message of the stream cannot be decoded", NULL);
-            return;
-        }
+    ProtobufCMessage *message = rpc_decode(data, len, c->method->request);
+    if (!streams_in(c)) {
+        if (message)
+            handle(c, message);
+        else
+            rpc_server_fail(c, RPC_INVALID_ARGUMENT, "%s: the request cannot be decoded", c->path);
+    } else if (!message) {
+        call_abandon(c, NGHTTP2_PROTOCOL_ERROR);
+    } else {
+        c->delivering++;
         if (c->on_message)
             c->on_message(c, message, c->on_message_arg);
+        c->delivering--;
         rpc_message_free(message);
-    } else if (c->at_end && !c->half_closed) {
-        c->half_closed = true;
-        if (c->on_half_close)
-            c->on_half_close(c, c->on_message_arg);
+        call_release(c);
     }
 }
 
-static void on_received(struct rpc_op *op, bool ok)
+static void on_bad_message(struct h2_stream *h2, enum rpc_status status, const char *text)
 {
-    struct rpc_server_call *c = CONTAINER_OF(op, struct rpc_server_call, recv);
-    c->busy--;
-    c->receiving = false;
-    if (!ok)
-        grpc_byte_buffer_destroy(TAKE_PTR(c->received));
-    c->delivering = true;
-    if (!streams_in(c)) {
-        c->at_end = true;
-        if (ok && !c->cancelled)
-            dispatch(c);
-        else
-            c->finished = true; /* no handler saw it */
-    } else {
-        /* No message: a half-close only when nothing failed; of a failure `close` will tell. */
-        ok = ok && !(!c->received && grpc_call_failed_before_recv_message(c->call));
-        if (ok && !c->received)
-            c->at_end = true;
-        if (ok) {
-            deliver(c);
-            receive_next(c);
-        }
+    struct rpc_server_call *c = call_of(h2);
+    if (c->finished)
+        return;
+    if (c->handled)
+        call_abandon(c, NGHTTP2_CANCEL);
+    else
+        rpc_server_fail(c, status, "%s: %s", c->path, text);
+}
+
+static void on_remote_end(struct h2_stream *h2)
+{
+    struct rpc_server_call *c = call_of(h2);
+    if (c->finished)
+        return;
+    if (!c->handled) {
+        rpc_server_fail(c, RPC_INVALID_ARGUMENT, "%s: the request is missing", c->path);
+    } else if (streams_in(c) && c->on_half_close) {
+        c->delivering++;
+        c->on_half_close(c, c->on_message_arg);
+        c->delivering--;
+        call_release(c);
     }
-    c->delivering = false;
-    call_release(c);
 }
 
-static void on_resume(void *arg)
+static void on_writable(struct h2_stream *h2)
 {
-    struct rpc_server_call *c = arg;
-    c->delivering = true;
-    deliver(c);
-    receive_next(c);
-    c->delivering = false;
+    struct rpc_server_call *c = call_of(h2);
+    if (c->finished || !c->on_writable)
+        return;
+    c->delivering++;
+    c->on_writable(c, c->on_writable_arg);
+    c->delivering--;
     call_release(c);
 }
 
+static void on_close(struct h2_stream *h2, _unused_ uint32_t error, _unused_ bool lost)
+{
+    struct rpc_server_call *c = call_of(h2);
+    c->over = true;
+    loop_timer_stop(&c->timer);
+    if (!c->finished)
+        call_cancelled(c);
+    call_release(c);
+}
+
+static const struct h2_stream_ops stream_ops = {
+    .on_header = on_header,
+    .on_request = on_request,
+    .on_message = on_message,
+    .on_bad_message = on_bad_message,
+    .on_remote_end = on_remote_end,
+    .on_writable = on_writable,
+    .on_close = on_close,
+    .trailers = trailers,
+};
+
+static struct h2_stream *on_stream(_unused_ struct h2_conn *conn, void *owner)
+{
+    struct rpc_server *s = owner;
+    struct rpc_server_call *c = mem_zalloc(sizeof(*c));
+    h2_stream_init(&c->h2, s->rpc->loop, &stream_ops, s->message_max);
+    c->server = s;
+    loop_timer_init(&c->timer, s->rpc->loop, "gRPC deadline", on_deadline, c);
+    list_append(&s->calls, &c->entry);
+    s->n_calls++;
+    return &c->h2;
+}
+
+static void on_lost(_unused_ struct h2_conn *conn, _unused_ const char *reason, void *owner)
+{
+    struct rpc_server *s = owner;
+    s->n_conns--;
+}
+
+static const struct h2_conn_ops conn_ops = {.on_stream = on_stream, .on_lost = on_lost};
+
+/* ---- what handlers ask and set ---- */
 void rpc_server_on_message(struct rpc_server_call *call,
-                           void (*on_message)(struct rpc_server_call *call,
-                                              const ProtobufCMessage *message, void *arg),
+                           void (*on_message_cb)(struct rpc_server_call *call,
+                                                 const ProtobufCMessage *message, void *arg),
                            void (*on_half_close)(struct rpc_server_call *call, void *arg),
                            void *arg)
 {
-    call->on_message = on_message;
+    call->on_message = on_message_cb;
     call->on_half_close = on_half_close;
     call->on_message_arg = arg;
 }
@@ -362,9 +413,7 @@ void rpc_server_on_writable(struct rpc_server_call *call,
 
 void rpc_server_pause(struct rpc_server_call *call, bool paused)
 {
-    if (call->paused && !paused)
-        loop_defer(&call->resume);
-    call->paused = paused;
+    h2_stream_pause(&call->h2, paused);
 }
 
 void rpc_server_on_cancel(struct rpc_server_call *call,
@@ -381,11 +430,10 @@ bool rpc_server_cancelled(const struct rpc_server_call *call)
 
 uint64_t rpc_server_remaining_ms(const struct rpc_server_call *call)
 {
-    if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) == 0)
+    uint64_t now = now_ms();
+    if (!call->deadline)
         return UINT64_MAX;
-    gpr_timespec left = gpr_time_sub(call->deadline, gpr_now(call->deadline.clock_type));
-    int32_t ms = gpr_time_to_millis(left);
-    return ms < 0 ? 0 : (uint64_t)ms;
+    return call->deadline > now ? call->deadline - now : 0;
 }
 
 const char *rpc_server_path(const struct rpc_server_call *call)
@@ -393,109 +441,28 @@ const char *rpc_server_path(const struct rpc_server_call *call)
     return call->path;
 }
 
-/* ---- new calls ---- */
-static const struct rpc_server_method *find_method(const struct rpc_server *s, const char *path,
-                                                   void **ret_arg)
-{
-    for (size_t i = 0; i < s->n_tables; i++)
-        for (size_t j = 0; j < s->tables[i].count; j++)
-            if (str_eq(s->tables[i].methods[j].path, path)) {
-                *ret_arg = s->tables[i].arg;
-                return &s->tables[i].methods[j];
-            }
-    return NULL;
-}
-
-static void accept_next(struct rpc_server *s)
-{
-    grpc_call_details_init(&s->details);
-    grpc_metadata_array_init(&s->metadata);
-    s->busy++;
-    rpc_op_begin(s->rpc);
-    (void)grpc_server_request_call(s->server, &s->incoming, &s->details, &s->metadata, s->rpc->cq,
-                                   s->rpc->cq, &s->accept);
-}
-
-static void begin_call(struct rpc_server *s, grpc_call *incoming)
-{
-    struct rpc_server_call *c = mem_zalloc(sizeof(*c));
-    c->rpc = s->rpc;
-    c->server = s;
-    c->call = incoming;
-    c->path = rpc_slice_text(s->details.method);
-    c->deadline = s->details.deadline;
-    c->method = find_method(s, c->path, &c->method_arg);
-    c->close.done = on_close;
-    c->recv.done = on_received;
-    c->send.done = on_sent;
-    rpc_queue_init(&c->queue);
-    loop_deferred_init(&c->resume, s->rpc->loop, on_resume, c);
-    list_append(&s->calls, &c->entry);
-    s->n_calls++;
-    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
-                  .data.recv_close_on_server = {&c->cancelled_flag}};
-    start_batch(c, &op, 1, &c->close);
-    if (!c->method) {
-        rpc_server_fail(c, RPC_UNIMPLEMENTED, "unknown method %s", c->path);
-    } else if (s->n_calls > s->calls_max) {
-        rpc_server_fail(c, RPC_RESOURCE_EXHAUSTED, "more than %u calls at a time", s->calls_max);
-    } else if (streams_in(c)) {
-        c->delivering = true;
-        c->method->handle(c, NULL, c->method_arg);
-        c->delivering = false;
-        receive_next(c);
-        call_release(c);
-    } else {
-        receive_next(c);
-    }
-}
-
-static void server_release(struct rpc_server *s)
-{
-    if (!s->freed || s->busy > 0)
-        return;
-    if (s->server)
-        grpc_server_destroy(s->server);
-    free(s->tables);
-    free(s->path);
-    free(s);
-}
-
-static void on_accept(struct rpc_op *op, bool ok)
-{
-    struct rpc_server *s = CONTAINER_OF(op, struct rpc_server, accept);
-    s->busy--;
-    if (ok && !s->freed)
-        begin_call(s, s->incoming);
-    else if (ok)
-        grpc_call_unref(s->incoming);
-    grpc_call_details_destroy(&s->details);
-    grpc_metadata_array_destroy(&s->metadata);
-    if (ok && !s->freed)
-        accept_next(s);
-    server_release(s);
-}
-
-static void on_shutdown(struct rpc_op *op, _unused_ bool ok)
-{
-    struct rpc_server *s = CONTAINER_OF(op, struct rpc_server, shutdown);
-    s->busy--;
-    server_release(s);
-}
-
 /* ---- listening ---- */
 static void on_connection(int fd, _unused_ short events, void *arg)
 {
     struct rpc_server *s = arg;
-    int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (conn >= 0) {
-        grpc_server_credentials *creds = grpc_insecure_server_credentials_create();
-        grpc_server_add_channel_from_fd(s->server, conn, creds);
-        grpc_server_credentials_release(creds);
-    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        loop_io_done(&s->io);
-        loop_timer_set(&s->rest, ACCEPT_REST_MS);
+    _cleanup_close_ int conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (conn < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            loop_io_done(&s->io);
+            loop_timer_set(&s->rest, ACCEPT_REST_MS);
+        }
+        return;
     }
+    if (s->n_conns >= CONNS_MAX)
+        return;
+    struct bufferevent *bev =
+        bufferevent_socket_new(loop_base(s->rpc->loop), conn, BEV_OPT_CLOSE_ON_FREE);
+    if (!bev)
+        return;
+    (void)TAKE_FD(conn);
+    struct h2_conn_options options = {.server = true, .streams_max = s->calls_max};
+    s->n_conns++;
+    (void)h2_conn_new(s->rpc->loop, bev, &options, &conn_ops, s, &s->conns);
 }
 
 static void on_rested(void *arg)
@@ -568,8 +535,7 @@ struct rpc_server *rpc_server_new(struct rpc *rpc, const struct rpc_server_optio
     s->message_max = options->message_max ? options->message_max : RPC_MESSAGE_MAX;
     s->calls_max = options->calls_max ? options->calls_max : CALLS_MAX;
     s->fd = -1;
-    s->accept.done = on_accept;
-    s->shutdown.done = on_shutdown;
+    list_init(&s->conns);
     list_init(&s->calls);
     loop_timer_init(&s->rest, rpc->loop, "gRPC listener rests", on_rested, s);
     return s;
@@ -582,33 +548,11 @@ void rpc_server_add(struct rpc_server *server, const struct rpc_server_method *m
     server->tables[server->n_tables++] = (struct method_table){methods, count, arg};
 }
 
-static grpc_arg int_arg(const char *name, uint32_t value)
-{
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)name, .value.integer = (int)value};
-}
-
 int rpc_server_start(struct rpc_server *server, struct error *err)
 {
     int r = bind_socket(server, err);
     if (r < 0)
         return r;
-    grpc_arg args[] = {
-        int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, server->message_max),
-        int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, RPC_MESSAGE_MAX),
-        int_arg(GRPC_ARG_ENABLE_CHANNELZ, 0),
-        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0),
-        int_arg(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
-        int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
-        /* Clients on this socket may ping as they like. */
-        int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000),
-        int_arg(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0),
-        int_arg(GRPC_ARG_MAX_METADATA_SIZE, 16384),
-    };
-    grpc_channel_args list = {ARRAY_SIZE(args), args};
-    server->server = grpc_server_create(&list, NULL);
-    grpc_server_register_completion_queue(server->server, server->rpc->cq, NULL);
-    grpc_server_start(server->server);
-    accept_next(server);
     return loop_io_init(&server->io, server->rpc->loop, "gRPC listener", server->fd, EV_READ,
                         on_connection, server);
 }
@@ -631,20 +575,18 @@ struct rpc_server *rpc_server_free(struct rpc_server *server)
     loop_io_done(&server->io);
     loop_timer_done(&server->rest);
     unbind_socket(server);
-    server->freed = true;
-    if (server->server) {
-        server->busy++;
-        rpc_op_begin(server->rpc);
-        grpc_server_shutdown_and_notify(server->server, server->rpc->cq, &server->shutdown);
-        grpc_server_cancel_all_calls(server->server);
-    }
+    /* Answers that were given still go out as far as the sockets take them. */
+    h2_conns_free(&server->conns);
     while (!list_empty(&server->calls)) { /* a callback may finish any of them */
         struct rpc_server_call *c = LIST_ENTRY(server->calls.next, struct rpc_server_call, entry);
         list_remove(&c->entry);
         c->server = NULL;
+        c->over = true;
         call_cancelled(c);
         call_release(c);
     }
-    server_release(server);
+    free(server->tables);
+    free(server->path);
+    free(server);
     return NULL;
 }
