@@ -9,7 +9,10 @@
 #include "base/strbuf.h"
 #include "kube/schema.h"
 
-#define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+/* What clients accept, and what the answer is called: the "@" is no media type to Go's parser, so
+ * servers answer with a dot in its place. */
+#define OPENAPI_V2_PROTO              "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+#define OPENAPI_V2_PROTO_CONTENT_TYPE "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 /* swagger 2.0. New reference. Costs milliseconds: callers keep the encoded bytes. */
 json_t *openapi_v2(const struct schema_registry *reg);
