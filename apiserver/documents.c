@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/map.h"
+#include "kube/openapi.h"
 #include "kube/status.h"
 
 /* Encoded once, at the first question; the schema does not change yet. */
@@ -106,9 +107,42 @@ bool documents_serve_public(struct request *r, const char *path)
 
 /* ---- OpenAPI ---- */
 
-static void reply_openapi(struct request *r)
+#define V2_JSON "application/json"
+
+static void reply_openapi_v2(struct request *r)
 {
-    reply_status(r, status_not_implemented("OpenAPI documents are not generated yet"));
+    struct documents *d = r->srv->documents;
+    const char *accept = http_exchange_header(r->x, "Accept");
+    bool proto = negotiate_wants(accept, OPENAPI_V2_PROTO);
+    if (!d->openapi_v2.len) {
+        _cleanup_json_ json_t *document = openapi_v2(r->srv->schemas);
+        json_encode(document, &d->openapi_v2);
+        if (openapi_v2_proto(document, &d->openapi_v2_proto) < 0)
+            strbuf_truncate(&d->openapi_v2_proto, 0);
+    }
+    if (proto && d->openapi_v2_proto.len)
+        reply_text(r, 200, OPENAPI_V2_PROTO_CONTENT_TYPE, d->openapi_v2_proto.data,
+                   d->openapi_v2_proto.len);
+    else
+        reply_text(r, 200, V2_JSON, d->openapi_v2.data, d->openapi_v2.len);
+}
+
+static void reply_openapi_v3(struct request *r, const char *path)
+{
+    struct documents *d = r->srv->documents;
+    struct strbuf *text = map_get(&d->openapi_v3, path);
+    if (!text) {
+        _cleanup_json_ json_t *document =
+            *path ? openapi_v3(r->srv->schemas, path) : openapi_v3_index(r->srv->schemas);
+        if (!document) {
+            reply_status(r, status_not_found_path());
+            return;
+        }
+        text = mem_zalloc(sizeof(*text));
+        json_encode(document, text);
+        map_set(&d->openapi_v3, path, text);
+    }
+    reply_text(r, 200, "application/json", text->data, text->len);
 }
 
 /* ---- discovery ---- */
@@ -183,8 +217,12 @@ bool documents_serve(struct request *r, const char *path)
         reply_discovery(r, discovery_resources(r->srv->routes, "", "v1"));
     else if (str_starts(path, "/apis/"))
         return serve_group(r, path + strlen("/apis/"));
-    else if (str_starts(path, "/openapi/"))
-        reply_openapi(r);
+    else if (str_eq(path, "/openapi/v2"))
+        reply_openapi_v2(r);
+    else if (str_eq(path, "/openapi/v3") || str_eq(path, "/openapi/v3/"))
+        reply_openapi_v3(r, "");
+    else if (str_starts(path, "/openapi/v3/"))
+        reply_openapi_v3(r, path + strlen("/openapi/v3/"));
     else
         return false;
     return true;
