@@ -42,6 +42,22 @@ static bool is_this_machine(const char *host)
     return false;
 }
 
+/* Whether credentials for @server ("", "registry:5000", "https://index.docker.io/v1/") are meant
+ * for @host. */
+static bool auth_is_for(const char *server, const char *host)
+{
+    if (!server || !*server)
+        return true;
+    const char *start = strstr(server, "://");
+    start = start ? start + 3 : server;
+    size_t len = strcspn(start, "/");
+    static const char *const hub[] = {"docker.io", "index.docker.io", "registry-1.docker.io"};
+    for (size_t i = 0; str_eq(host, "docker.io") && i < ARRAY_SIZE(hub); i++)
+        if (len == strlen(hub[i]) && !strncasecmp(start, hub[i], len))
+            return true;
+    return len == strlen(host) && !strncasecmp(start, host, len);
+}
+
 static char *text_or_null(const char *s)
 {
     return s && *s ? str_dup(s) : NULL;
@@ -58,6 +74,8 @@ struct registry *registry_new(struct loop *loop, struct http_client *http, const
     r->base = str_printf("%s://%s", r->plain ? "http" : "https",
                          str_eq(host, "docker.io") ? "registry-1.docker.io" : host);
     r->repository = str_dup(repository);
+    if (!auth_is_for(auth->server, host))
+        return r;
     r->identity_token = text_or_null(auth->identity_token);
     r->basic = text_or_null(auth->encoded);
     if (!r->basic && auth->username && *auth->username) {

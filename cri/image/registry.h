@@ -16,7 +16,7 @@ struct registry_auth {
     const char *encoded;        /* base64 of "username:password" */
     const char *identity_token; /* an OAuth2 refresh token */
     const char *registry_token; /* a bearer token, used as it is */
-    const char *server;         /* the registry they are for; "": the image's */
+    const char *server;         /* the registry they are for, not sent to another; "": any */
 };
 
 struct registry;

@@ -194,6 +194,17 @@ static int apply_all(struct layer *l, struct error *err)
     return layer_stream_finish(l->stream, l->result.diff_id, err);
 }
 
+/* A layer without an entry for the root leaves it as its parents have it. */
+static int keep_root_time(struct layer *l, struct error *err)
+{
+    struct stat st;
+    if (!l->target->has_parents)
+        return 0;
+    if (fstat(l->target->root_fd, &st) < 0)
+        return entry_error(err, -errno, "/", "cannot be looked at");
+    return later_time(l, "", &st.st_mtim, err);
+}
+
 int layer_apply(const struct layer_target *target, struct layer_stream *stream,
                 struct layer_result *ret, struct error *err)
 {
@@ -206,7 +217,9 @@ int layer_apply(const struct layer_target *target, struct layer_stream *stream,
             (void)close(fd);
         return error_errno(err, code, "cannot make notes");
     }
-    int r = apply_all(&l, err);
+    int r = keep_root_time(&l, err);
+    if (!r)
+        r = apply_all(&l, err);
     layer_forget_parent(&l);
     if (!r)
         r = later_run(&l, err);

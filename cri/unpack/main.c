@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -22,6 +24,31 @@
 
 #define BLOB_FD     3
 #define PROGRESS_FD 4
+
+/* The root of an overlay is that of its upper directory alone: it takes over what the parent's has.
+ * @lower is "12/fs:11/fs…", the topmost first. */
+static int inherit_root(const char *lower, const char *upper, struct error *err)
+{
+    _cleanup_free_ char *parent = str_ndup(lower, strcspn(lower, ":"));
+    _cleanup_close_ int from = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int to = open(upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (from < 0 || to < 0 || fstat(from, &st) < 0)
+        return error_errno(err, -errno, "%s", from < 0 ? parent : upper);
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    if (fchown(to, st.st_uid, st.st_gid) < 0 || fchmod(to, st.st_mode & 07777) < 0)
+        return error_errno(err, -errno, "%s", upper);
+    char names[4096], value[4096];
+    ssize_t len = flistxattr(from, names, sizeof(names));
+    for (const char *n = names; len > 0 && n < names + len; n += strlen(n) + 1) {
+        if (str_starts(n, "trusted.") || str_starts(n, "security.selinux"))
+            continue;
+        ssize_t size = fgetxattr(from, n, value, sizeof(value));
+        if (size >= 0)
+            (void)fsetxattr(to, n, value, (size_t)size, 0);
+    }
+    return futimens(to, times) < 0 ? error_errno(err, -errno, "%s", upper) : 0;
+}
 
 static int apply(int argc, char **argv, json_t *answer, struct error *err)
 {
@@ -44,8 +71,9 @@ static int apply(int argc, char **argv, json_t *answer, struct error *err)
     if (later < 0)
         return error_errno(err, -errno, "cannot make notes in %s", argv[3]);
     target.later_fd = later;
-    int r = confine_root(upper, root, options, upper, options ? &target.upper_fd : NULL, err);
-    if (r)
+    int r = *lower ? inherit_root(lower, upper, err) : 0;
+    if (r ||
+        (r = confine_root(upper, root, options, upper, options ? &target.upper_fd : NULL, err)))
         return r;
     _cleanup_close_ int root_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0)

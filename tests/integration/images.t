@@ -96,11 +96,8 @@ wait "${pids[@]}"
 is "$(cat "$T"/pull.[1-4] | sort -u | wc -l)" 1 "four pulls of one image at once agree"
 
 # ---- authentication ----
-printf 'user:%s\n' '$2y$05$jBiFBslB8SE4eGRVEh8TauXF3Ml0ghe1PhIlyWWKrwb8DEGJsYOyu' >"$T/htpasswd"
-python3 - "$T/htpasswd" <<'PY' || true
-import crypt, sys
-open(sys.argv[1], "w").write("user:" + crypt.crypt("secret", "$2y$05$" + "abcdefghijklmnopqrstuu") + "\n")
-PY
+# bcrypt of "secret"
+printf 'user:%s\n' '$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a' >"$T/htpasswd"
 open_registry=$REGISTRY
 start_registry htpasswd "$T/htpasswd" || bail "no registry"
 push "$hello" private/hello:v1 --dest-creds user:secret
@@ -125,7 +122,7 @@ is "$(ls -d "$STORE"/tmp.old* 2>/dev/null)" "" "and its old place too"
 # ---- hostile and difficult layers ----
 python3 "$TOP/tests/lib/layers.py" "$T/made" >"$T/made.log" 2>&1 || bail "layers.py: $(cat "$T/made.log")"
 echo untouched >"$T/victim"
-is "$(images import "$T/made/good.tar" | cut -d' ' -f2)" "coracle.local/good:v1" "a difficult image of three layers"
+is "$(images import "$T/made/good.tar" | cut -d' ' -f2)" "coracle.local/good:v1" "a difficult image of four layers"
 merged coracle.local/good:v1 "$T/m" || bail "cannot mount its layers"
 m=$T/m
 is "$(cat "$m/etc/kept")" "kept" "a file of the base"
@@ -144,6 +141,9 @@ is "$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.hello").de
 is "$(python3 -c 'import os,sys; print(len(os.getxattr(sys.argv[1], "security.capability")))' "$m/bin/capable")" 20 "file capabilities"
 is "$(cat "$m/$(printf 'l%.0s' {1..150})/$(printf 'n%.0s' {1..200})")" "long" "a long name"
 is "$(cat "$m/ünïcödé")" "utf8" "a name in UTF-8"
+is "$(cat "$m/$(printf 'latin-\351')")" "latin" "a name in no encoding at all"
+is "$(stat -c %a:%u:%Y "$m")" "751:5:1000000000" "the root directory of the base, through layers that don't mention it"
+is "$(python3 -c 'import os,sys; print(os.getxattr(sys.argv[1], "user.root").decode())' "$m")" "yes" "with its attributes"
 is "$(cat "$m/usr/lib/through")" "through" "an entry behind a link of a lower layer lands behind the link"
 ok "which stays a link" test -L "$m/lib"
 is "$(stat -c %Y "$m/opaque")" 1000000000 "the time of a directory that got children"
@@ -205,9 +205,70 @@ images remove "$ID"
 is "$(images pull "$bad/token:v1" user:secret)" "$ID" "a token service"
 like "$(curl -s "http://$bad/log")" "token scope=repository:token:pull service=bad user:secret" "which got scope and credentials"
 
+images remove "$ID"
+is "$(images pull "$bad/token:v1" user:secret@other.example:5000 2>&1)" "$ID" "credentials for another registry"
+like "$(curl -s "http://$bad/log" | grep '^token scope' | tail -1)" "nobody" "are not sent to this one"
+
+# ---- interrupted work ----
+images remove "$ID"
+timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1" 2>/dev/null
+ok "a pull whose caller is gone ends" eventually 5 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"
+ok "its download too" eventually 10 eval "curl -s http://$bad/log | grep -q 'slow.*broken'"
+BUSYBOX=$(images status coracle.local/busybox:v1 | sed -n 's/^id //p')
+for delay in 0.02 0.05 0.08 0.12 0.2; do
+    images remove "$BUSYBOX"
+    images pull "$REGISTRY/lib/busybox:1" >/dev/null 2>&1 &
+    puller=$!
+    sleep $delay
+    stop_cri -KILL
+    wait $puller
+    start_cri || fail "starts after kill -9 at $delay s"
+    now=$(images status "$REGISTRY/lib/busybox:1" | grep -c '^id')
+    images pull "$REGISTRY/lib/busybox:1" >"$T/again" 2>&1
+    like "$(cat "$T/again")" "^sha256:" "killed $delay s into a pull (image there after: $now), pulled again"
+done
+merged "$REGISTRY/lib/busybox:1" "$T/bb" || bail "cannot mount its layers"
+is "$(hex "$T/bb/bin/busybox")" "$(hex "$(command -v busybox)")" "and what came is whole"
+umount "$T/bb"
+is "$(ls "$STORE/quarantine" | wc -l)" 2 "no kill damaged a record"
+
+# ---- a full disk ----
+mkdir -p "$T/small/var/lib/coracle/images"
+mount -t tmpfs -o size=2500k none "$T/small/var/lib/coracle/images"
+at_end umount "$T/small/var/lib/coracle/images"
+"$B/libexec/coracle/coracle-cri" --root "$T/small" >>"$T/cri.log" 2>&1 &
+small=$!
+at_end eval "kill $small 2>/dev/null; wait $small"
+small() { "$B/tests/bin/images" "$T/small/run/coracle/cri.sock" "$@"; }
+ok "a second daemon with a root of its own" eventually 20 small fsinfo
+like "$(small pull "$REGISTRY/lib/busybox:1" 2>&1)" "^RESOURCE_EXHAUSTED: " "no room for an image"
+like "$(small import "$(testimage busybox)" 2>&1)" "^RESOURCE_EXHAUSTED: " "nor for an archive"
+is "$(small pull "$REGISTRY/lib/hello:v1")" "$ID" "a smaller one fits after that"
+
+# ---- the worker's confinement ----
+mkdir -p "$T/w/layers" "$T/w/tmp/x/layer/fs" "$T/w/tmp/x/work" "$T/w/tmp/x/root"
+mkfifo "$T/w/progress"
+: >"$T/w/blob"
+sleep 60 >"$T/w/progress" &
+holder=$!
+at_end eval "kill $holder 2>/dev/null; :"
+(cd "$T/w/layers" && exec "$B/libexec/coracle/coracle-unpack" apply 1000 ../tmp/x 3<"$T/w/blob" 4<"$T/w/progress" >"$T/w/answer") &
+worker=$!
+ok "a worker waits for its layer, filtered" eventually 10 grep -q '^Seccomp:.*2' /proc/$worker/status
+status() { sed -n "s/^$1:[[:space:]]*//p" /proc/$worker/status; }
+is "$(status CapEff) $(status CapBnd)" "000000008820001b 0000000000000000" "with seven capabilities and no way to more"
+is "$(status NoNewPrivs)" 1 "and no new privileges"
+is "$(ls -A /proc/$worker/root)" "" "its root is the layer's directory"
+is "$(wc -l </proc/$worker/mountinfo)" 1 "there is no other mount"
+kill $holder
+wait $worker
+like "$(cat "$T/w/answer")" '"error":"the layer ends after 0 of 1000 bytes"' "a layer that never comes is an error"
+
 # ---- nothing half done ----
 images remove "$ID"
 is "$(find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'gone-*' | wc -l)" 0 "tmp is empty at the end"
+kill $small
+wait $small
 umount "$T/m"
 images list | sed -n 's/^id //p' | while read -r id; do images remove "$id"; done
 is "$(images list)" "" "all images removed"

@@ -1,6 +1,6 @@
 """A registry that lies, breaks off, redirects, or wants tokens, depending on the repository's name.
 Arguments: port on loopback, an OCI archive with one image. GET /log lists the requests."""
-import base64, hashlib, http.server, io, json, os, sys, tarfile, urllib.parse, platform
+import base64, hashlib, http.server, io, json, os, sys, tarfile, time, urllib.parse
 
 port = int(sys.argv[1])
 blobs = {}
@@ -112,9 +112,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = b"x" + data[1:]
         if repo == "redirected":
             return self.send(307, Location="http://localhost:%d/storage/%s" % (port, what))
+        if repo == "slow" and what == layer:
+            return self.slow(data)
         if repo == "interrupted" and what == layer:
             return self.interrupted(data)
         self.send(200, data)
+
+    def slow(self, data):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        try:
+            for i in range(0, len(data), 1000):
+                self.wfile.write(data[i:i + 1000])
+                time.sleep(0.1)
+        except OSError:
+            log.append("slow: broken off by the client")
+            self.close_connection = True
 
     def interrupted(self, data):
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])

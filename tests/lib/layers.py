@@ -9,9 +9,9 @@ ARCH = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.g
 
 
 class Layer:
-    def __init__(self, format=tarfile.PAX_FORMAT):
+    def __init__(self, format=tarfile.PAX_FORMAT, encoding="utf-8"):
         self.buf = io.BytesIO()
-        self.tar = tarfile.open(fileobj=self.buf, mode="w", format=format)
+        self.tar = tarfile.open(fileobj=self.buf, mode="w", format=format, encoding=encoding)
 
     def add(self, name, data=b"", kind=tarfile.REGTYPE, link="", mode=0o644, uid=0, gid=0, xattrs=None, dev=(0, 0), mtime=1000000000):
         i = tarfile.TarInfo(name)
@@ -68,7 +68,7 @@ def archive(name, *layers, config=None):
 
 
 CAPS = "\x01\x00\x00\x02\x00\x04" + "\x00" * 14
-base = (Layer().dir("./").dir("etc/").add("etc/kept", b"kept").add("etc/gone", b"x")
+base = (Layer().dir("./", mode=0o751, uid=5, xattrs={"user.root": "yes"}).dir("etc/").add("etc/kept", b"kept").add("etc/gone", b"x")
         .dir("dir-gone").add("dir-gone/a", b"x").dir("dir-gone/sub").add("dir-gone/sub/b", b"x")
         .dir("opaque").add("opaque/old", b"x").dir("opaque/olddir").add("opaque/olddir/f", b"x")
         .dir("replaced").add("replaced/old", b"x")
@@ -91,7 +91,8 @@ top = (Layer().add(".wh.replaced").dir("replaced").add("replaced/file", b"new")
        .hard("link-below", "etc/kept").add("ünïcödé", b"utf8")
        .add("etc/.wh.never-there").add(".wh..wh.plnk/1", b"x")
        .add("sparse", b"\0" * 1048576))
-archive("good", base, middle, top)
+latin = Layer(tarfile.GNU_FORMAT, "latin-1").add("latin-\xe9", b"latin")
+archive("good", base, middle, top, latin)
 
 # Names and links that try to leave. Refused:
 archive("bad-dotdot", Layer().add("../../coracle-escaped", b"x"))

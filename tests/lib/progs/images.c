@@ -2,7 +2,7 @@
  * A client of the image services that knows only the protocols (CRI v1 and coracle.images.v1).
  *
  *   images SOCKET import FILE [NAME]      prints "ID NAME…" for each image
- *   images SOCKET pull NAME [USER:PASS]   prints the image's reference
+ *   images SOCKET pull NAME [USER:PASS[@SERVER]]   prints the image's reference
  *   images SOCKET list | status NAME | info NAME | remove NAME | fsinfo
  *
  * A failed call prints "STATUS: message" to standard error; exit status 1.
@@ -183,6 +183,11 @@ static int pull(struct client *c, Runtime__V1__ImageSpec *spec, const char *cred
         char *colon = strchr(user, ':');
         if (colon)
             *colon = '\0';
+        char *at = colon ? strchr(colon + 1, '@') : NULL;
+        if (at) {
+            *at = '\0';
+            auth.server_address = at + 1;
+        }
         auth.username = user;
         auth.password = colon ? colon + 1 : (char *)"";
         q.auth = &auth;
