@@ -63,14 +63,21 @@ int socket_unix_address(const char *path, struct sockaddr_storage *ret, socklen_
     return 0;
 }
 
-int socket_connect(const struct sockaddr_storage *address, socklen_t len, struct error *err)
+int socket_for(const struct sockaddr_storage *address, struct error *err)
 {
-    _cleanup_close_ int fd =
-        socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_errno(err, -errno, "socket");
     if (address->ss_family != AF_UNIX)
         socket_tune(fd);
+    return fd;
+}
+
+int socket_connect(const struct sockaddr_storage *address, socklen_t len, struct error *err)
+{
+    _cleanup_close_ int fd = socket_for(address, err);
+    if (fd < 0)
+        return fd;
     if (connect(fd, (const struct sockaddr *)address, len) < 0 && errno != EINPROGRESS)
         return error_errno(err, -errno, "connect");
     return TAKE_FD(fd);

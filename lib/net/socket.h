@@ -17,5 +17,7 @@ int socket_address(const char *address, uint16_t port, struct sockaddr_storage *
 /* A unix socket's address; a leading '@' means the abstract namespace. -ENAMETOOLONG. */
 int socket_unix_address(const char *path, struct sockaddr_storage *ret, socklen_t *ret_len,
                         struct error *err);
+/* A tuned, non-blocking stream socket for this address. The descriptor or -errno. */
+int socket_for(const struct sockaddr_storage *address, struct error *err);
 /* Starts connecting, non-blocking. Returns the descriptor or -errno. */
 int socket_connect(const struct sockaddr_storage *address, socklen_t len, struct error *err);

@@ -122,8 +122,10 @@ static void on_written(_unused_ struct bufferevent *bev, void *arg)
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct bev_stream *b = arg;
-    if (what & BEV_EVENT_CONNECTED)
+    if (what & BEV_EVENT_CONNECTED) {
+        (void)bufferevent_enable(bev, EV_READ);
         return;
+    }
     int code = evutil_socket_geterror(bufferevent_getfd(bev));
     bool eof = what & BEV_EVENT_EOF;
     /* The master side of a terminal says so when the other side has been closed. */
@@ -260,10 +262,21 @@ int stream_connect(struct loop *loop, const char *address, uint16_t port, struct
                 : socket_address(address, port, &sa, &len, err);
     if (r < 0)
         return r;
-    int fd = socket_connect(&sa, len, err);
+    int fd = socket_for(&sa, err);
     if (fd < 0)
-        return error_prefix(err, fd, "%s", address);
-    /* Connecting ends by the socket becoming writable; a failure shows in the first read. */
-    *ret = stream_new_fd(loop, fd);
+        return fd;
+    struct bufferevent *bev = bufferevent_socket_new(
+        loop_base(loop), fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
+    if (!bev)
+        abort();
+    struct bev_stream *b = new_stream(loop, bev);
+    /* Not reading until it is connected: else a second error would hide why it is not. */
+    (void)bufferevent_enable(bev, EV_WRITE);
+    if (bufferevent_socket_connect(bev, (const struct sockaddr *)&sa, (int)len) < 0) {
+        r = errno ? -errno : -EIO;
+        (void)stream_free(&b->base);
+        return error_errno(err, r, "connecting to %s", address);
+    }
+    *ret = &b->base;
     return 0;
 }

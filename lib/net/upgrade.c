@@ -170,6 +170,11 @@ static void describe_failure(struct bufferevent *bev, struct error *err)
         (void)error_errno(err, code ? -code : -ECONNRESET, "connection");
 }
 
+static void on_written(struct bufferevent *bev, _unused_ void *arg)
+{
+    (void)bufferevent_enable(bev, EV_READ);
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct upgrade *u = arg;
@@ -315,10 +320,13 @@ int upgrade_start(struct loop *loop, const struct upgrade_request *request, upgr
         (void)upgrade_cancel(u);
         return r;
     }
-    bufferevent_setcb(u->bev, on_readable, NULL, on_event, u);
+    bufferevent_setcb(u->bev, on_readable, on_written, on_event, u);
     bufferevent_setwatermark(u->bev, EV_READ, 0, 2 * HTTP_HEAD_MAX);
     (void)bufferevent_write(u->bev, text.data, text.len);
-    (void)bufferevent_enable(u->bev, EV_READ | EV_WRITE);
+    /* Reading begins when the request is out: else a second error would hide why a connection
+     * could not be made. */
+    (void)bufferevent_enable(u->bev, EV_WRITE);
+    (void)bufferevent_disable(u->bev, EV_READ);
     loop_timer_init(&u->timer, loop, "upgrade", on_timeout, u);
     loop_timer_set(&u->timer, request->timeout_ms ? request->timeout_ms : TIMEOUT_MS);
     if (ret)
