@@ -38,7 +38,8 @@ struct h2_conn {
     struct list streams, ready;
     struct loop_deferred flush;
     struct loop_timer timer; /* connecting, then keep-alive */
-    bool up, draining, draining_told, pinged, heard;
+    bool up, ready_told, draining, draining_told, pinged, heard;
+    bool greeted; /* the peer's SETTINGS are there: it speaks HTTP/2 and has let us in */
     bool *gone;
 };
 
@@ -308,6 +309,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         c->draining = true;
         return 0;
     }
+    if (frame->hd.type == NGHTTP2_SETTINGS)
+        c->greeted = true;
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
         c->pinged = false;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
@@ -378,6 +381,13 @@ static void process_ready(struct h2_conn *c)
     if (gone)
         return;
     c->gone = NULL;
+    if (c->greeted && !c->ready_told) {
+        c->ready_told = true;
+        if (!c->options.server)
+            loop_timer_stop(&c->timer);
+        if (c->ops->on_ready)
+            c->ops->on_ready(c, c->owner);
+    }
     if (c->draining && !c->draining_told) {
         c->draining_told = true;
         flush_soon(c);
@@ -464,10 +474,7 @@ static bool speaks_h2(struct h2_conn *c)
 static void conn_up(struct h2_conn *c)
 {
     c->up = true;
-    loop_timer_stop(&c->timer);
     flush_soon(c);
-    if (c->ops->on_ready)
-        c->ops->on_ready(c, c->owner);
 }
 
 static void on_event(struct bufferevent *bev, short what, void *arg)
@@ -498,7 +505,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 static void on_timer(void *arg)
 {
     struct h2_conn *c = arg;
-    if (!c->up) {
+    if (!c->ready_told && !c->options.server) {
         conn_lost(c, "no answer in time");
         return;
     }

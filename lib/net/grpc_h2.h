@@ -100,7 +100,7 @@ void h2_stream_detach(struct h2_stream *s, uint32_t error);
 
 /* ---- connections ---- */
 struct h2_conn_ops {
-    /* Client: connected. May be NULL. */
+    /* Client: connected, and the server has sent its settings. May be NULL. */
     void (*on_ready)(struct h2_conn *conn, void *owner);
     /* Client: takes no new streams, those it has go on. May be NULL. */
     void (*on_draining)(struct h2_conn *conn, void *owner);

@@ -70,12 +70,30 @@ void members_start(struct members *c, int n, const char *const *extra)
     c->n = n;
     c->extra = extra;
     for (int i = 0; i < n; i++) {
-        (void)snprintf(c->m[i].url, sizeof(c->m[i].url), "http://127.0.0.1:%d", 2379 + 10 * i);
+        (void)snprintf(c->m[i].url, sizeof(c->m[i].url), "%s://127.0.0.1:%d",
+                       c->scheme ? c->scheme : "http", 2379 + 10 * i);
         (void)snprintf(c->m[i].peer, sizeof(c->m[i].peer), "http://127.0.0.1:%d", 2380 + 10 * i);
         (void)snprintf(c->m[i].dir, sizeof(c->m[i].dir), "%s/etcd%d.%d", work_dir(), runs, i);
     }
     for (int i = 0; i < n; i++)
         spawn(c, i);
+}
+
+void members_start_tls(struct members *c, const char *ca_file, const char *cert_file,
+                       const char *key_file)
+{
+    const char *args[] = {"--cert-file",        cert_file,           "--key-file", key_file,
+                          "--client-cert-auth", "--trusted-ca-file", ca_file};
+    memcpy(c->tls_args, args, sizeof(args));
+    c->scheme = "https";
+    members_start(c, 1, c->tls_args);
+}
+
+void members_stop(struct members *c, int i)
+{
+    members_signal(c, i, SIGTERM);
+    assert_int_equal(waitpid(c->m[i].pid, NULL, 0), c->m[i].pid);
+    c->m[i].pid = 0;
 }
 
 void members_signal(struct members *c, int i, int signo)

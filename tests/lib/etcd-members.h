@@ -11,6 +11,8 @@
 struct members {
     int n;
     const char *const *extra; /* more arguments for etcd */
+    const char *scheme;
+    const char *tls_args[8];
     struct {
         pid_t pid;
         char url[32], peer[32], dir[96];
@@ -19,7 +21,11 @@ struct members {
 
 /* Starts a cluster of @n; answers some time later (calls wait for it). @extra: NULL-terminated. */
 void members_start(struct members *c, int n, const char *const *extra);
-/* kill -9, waited for. */
+/* One member that takes clients with certificates of its CA only, by https. */
+void members_start_tls(struct members *c, const char *ca_file, const char *cert_file,
+                       const char *key_file);
+/* SIGTERM, or kill -9, waited for. */
+void members_stop(struct members *c, int i);
 void members_kill(struct members *c, int i);
 void members_restart(struct members *c, int i);
 void members_signal(struct members *c, int i, int signo);
