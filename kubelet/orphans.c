@@ -12,6 +12,7 @@
 #include "kubelet/runtime/events.h"
 #include "kubelet/runtime/message.h"
 #include "kubelet/volume/volume.h"
+#include "kubelet/worker/worker.h"
 
 #define RETRY_MS 2000
 
@@ -211,7 +212,7 @@ static void remove_log_dir(struct orphans *o, const char *uid)
         if (!last || !str_eq(last + 1, uid))
             continue;
         _cleanup_free_ char *path = fs_join(o->k->log_root, e->d_name);
-        (void)fs_remove_tree(path, NULL);
+        (void)kubelet_remove_logs(o->k, path, NULL);
     }
     if (d)
         (void)closedir(d);

@@ -24,7 +24,8 @@ struct file_source {
     int fd;
     struct loop_io io;
     struct loop_timer timer;
-    struct map files; /* file name → uid of its pod */
+    struct map files;      /* file name → uid of its pod */
+    struct map complaints; /* file name → what was wrong with it, so that it is said once */
 };
 
 static const char watched[] = "the directory of static pods";
@@ -99,6 +100,14 @@ static bool is_manifest(const char *name)
            (str_ends(name, ".yaml") || str_ends(name, ".yml") || str_ends(name, ".json"));
 }
 
+static void complain(struct file_source *s, const char *name, const char *path, const char *text)
+{
+    if (str_eq(map_get(&s->complaints, name), text))
+        return;
+    map_set(&s->complaints, name, str_dup(text));
+    log_error("manifest is not usable", "file", path, "error", text, NULL);
+}
+
 static void read_manifest(struct file_source *s, const char *name)
 {
     struct error err = ERROR_INIT;
@@ -111,9 +120,10 @@ static void read_manifest(struct file_source *s, const char *name)
     if (code == -ENOENT)
         return;
     if (!object || static_pod_decode(s->k, name, object, &pod, &err) < 0) {
-        log_error("manifest is not usable", "file", path, "error", error_text(&err), NULL);
+        complain(s, name, path, error_text(&err));
         return;
     }
+    (void)map_remove(&s->complaints, name);
     _cleanup_free_ char *before = map_take(&s->files, name);
     map_set(&s->files, name, str_dup(pod->meta.uid));
     if (before && !str_eq(before, pod->meta.uid))
@@ -177,6 +187,7 @@ struct file_source *file_source_new(struct kubelet *k, const char *dir)
     s->k = k;
     s->dir = str_dup(dir);
     s->files = (struct map)MAP_INIT(free);
+    s->complaints = (struct map)MAP_INIT(free);
     s->fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     loop_timer_init(&s->timer, k->loop, watched, on_timer, s);
     if (s->fd < 0 || loop_io_init(&s->io, k->loop, watched, s->fd, EV_READ, on_inotify, s) < 0)
@@ -194,6 +205,7 @@ struct file_source *file_source_free(struct file_source *s)
     if (s->fd >= 0)
         (void)close(s->fd);
     map_clear(&s->files);
+    map_clear(&s->complaints);
     free(s->dir);
     free(s);
     return NULL;

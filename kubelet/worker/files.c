@@ -2,8 +2,10 @@
  * What a pod has on the host beside its volumes: directories, the managed /etc/hosts, termination
  * message files, log directories and the links to logs.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -156,23 +158,33 @@ void slot_link_log(const struct container_slot *s)
         log_debug("cannot link a log", "link", link, NULL);
 }
 
-static void unlink_logs(const struct pod_worker *w, const struct container_run *r, const char *name)
+/* Links into a directory that goes. They are found by where they point: the runs that they were
+ * made for may have been forgotten. */
+static void unlink_logs(const struct kubelet *k, const char *logs)
 {
-    if (!r)
-        return;
-    _cleanup_free_ char *link = str_printf("%s/%s_%s_%s-%s.log", w->k->log_links, w->pod->meta.name,
-                                           w->pod->meta.ns, name, r->id);
-    (void)unlink(link);
+    DIR *d = opendir(k->log_links);
+    char target[PATH_MAX];
+    size_t len = strlen(logs);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof(target) - 1);
+        if (n <= (ssize_t)len || memcmp(target, logs, len) != 0 || target[len] != '/')
+            continue;
+        (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
+int kubelet_remove_logs(const struct kubelet *k, const char *dir, struct error *err)
+{
+    unlink_logs(k, dir);
+    return fs_remove_tree(dir, err);
 }
 
 void worker_remove_files(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
     _cleanup_free_ char *logs = pod_log_dir(w->pod, w->k->log_root);
-    for (size_t i = 0; i < w->n_slots; i++) {
-        unlink_logs(w, w->slots[i].run, slot_spec(&w->slots[i])->name);
-        unlink_logs(w, w->slots[i].last, slot_spec(&w->slots[i])->name);
-    }
-    if (fs_remove_tree(logs, &err) < 0)
+    if (kubelet_remove_logs(w->k, logs, &err) < 0)
         log_warn("logs cannot be removed", "path", logs, "error", error_text(&err), NULL);
 }

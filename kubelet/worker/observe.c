@@ -95,8 +95,12 @@ void worker_observe_sandbox(struct pod_worker *w, const Runtime__V1__PodSandboxS
             w->sandbox.state = SANDBOX_READY;
         set_ips(&w->sandbox, s->network);
     }
-    if (!ready && (w->sandbox.state == SANDBOX_READY || w->sandbox.state == SANDBOX_NONE))
+    if (!ready && (w->sandbox.state == SANDBOX_READY || w->sandbox.state == SANDBOX_NONE)) {
         w->sandbox.state = SANDBOX_DEAD;
+        /* What failed in it need not wait before it is tried in the next one. */
+        for (size_t i = 0; i < w->n_slots; i++)
+            w->slots[i].retry_at = 0;
+    }
     worker_kick(w);
 }
 

@@ -179,6 +179,8 @@ int slot_file_mounts(struct container_slot *s, struct mount_list *mounts, struct
 char *run_termination_message(const struct container_run *r);
 void slot_link_log(const struct container_slot *s);
 void worker_remove_files(struct pod_worker *w);
+/* Removes a pod's log directory and the links into it. */
+int kubelet_remove_logs(const struct kubelet *k, const char *dir, struct error *err);
 
 /* ---- status.c, status_writer.c ---- */
 json_t *worker_status(const struct pod_worker *w); /* the v1 PodStatus */

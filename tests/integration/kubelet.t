@@ -95,10 +95,10 @@ is "$(server '/containerLogs/default/web-n1/side?tailLines=2&limitBytes=8' | xar
 is "$(server '/containerLogs/default/web-n1/side?sinceTime=2100-01-01T00:00:00Z')" "" "sinceTime"
 like "$(server '/containerLogs/default/web-n1/side?previous=true')" "previous terminated container .* not found" "previous"
 is "$(server /containerLogs/default/web-n1/none -o /dev/null -w '%{http_code}')" 404 "an unknown container"
-server '/containerLogs/default/web-n1/side?follow=true&tailLines=0' >"$T/followed" &
+server '/containerLogs/default/web-n1/side?follow=true&tailLines=0' -N >"$T/followed" &
 follower=$!
-in_pod web-n1 side sh -c 'echo followed >/proc/1/fd/1'
-ok "following: what is written arrives" eventually 5 grep -qx followed "$T/followed"
+follows() { in_pod web-n1 side sh -c 'echo followed >/proc/1/fd/1' && sleep 0.1 && grep -qx followed "$T/followed"; }
+ok "following: what is written arrives" eventually 5 follows
 
 # ---- the kubelet is killed and comes back ----
 before=$(running)
