@@ -137,6 +137,7 @@ int user_lookup(struct launch_job *job, const char *passwd, const char *groups, 
     char number[24];
     const char *user = p->user;
     size_t len = strcspn(user, ":");
+    const char *named = user[len] && user[len + 1] ? user + len + 1 : NULL;
     if (p->uid != LAUNCH_ID_UNSET) {
         (void)snprintf(number, sizeof(number), "%lld", (long long)p->uid);
         job->uid = (uid_t)p->uid;
@@ -172,8 +173,8 @@ int user_lookup(struct launch_job *job, const char *passwd, const char *groups, 
         add_group(job, p->groups[i]);
     if (p->gid != LAUNCH_ID_UNSET)
         job->gid = (gid_t)p->gid;
-    else if (p->uid == LAUNCH_ID_UNSET && p->user[len] == ':' && p->user[len + 1])
-        return resolve_group(job, p->user + len + 1, groups, err);
+    else if (p->uid == LAUNCH_ID_UNSET && named)
+        return resolve_group(job, named, groups, err);
     return 0;
 }
 
