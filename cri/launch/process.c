@@ -39,8 +39,12 @@ static int join_cgroups(const struct launch_job *job, struct error *err)
 
 static void set_oom_score(const struct launch_process *p)
 {
-    if (p->oom_score_adj == INT64_MIN)
+    if (p->oom_score_adj == INT64_MIN) {
+        /* Not the shim's own, which is among the last to go. Where it may not be set it is not low.
+         */
+        (void)fs_write_text("/proc/self/oom_score_adj", "0", NULL);
         return;
+    }
     char text[24];
     (void)snprintf(text, sizeof(text), "%lld", (long long)p->oom_score_adj);
     struct error err = ERROR_INIT;
