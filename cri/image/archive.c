@@ -64,7 +64,7 @@ static int read_member(const struct reader *r, const json_t *member, const char 
                          code == -EFBIG ? "too large" : error_text(&why));
     char hex[SHA256_HEX_LEN + 1];
     sha256_hex(strbuf_text(out), out->len, hex);
-    if (digest && strcmp(hex, digest_digits(digest)))
+    if (digest && !str_eq(hex, digest_digits(digest)))
         return error_set(err, -EINVAL, "%s does not have the digest %s", what, digest);
     return 0;
 }

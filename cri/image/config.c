@@ -84,7 +84,7 @@ static int get_keys(const json_t *j, const char *key, char ***ret, struct error 
                                LIST_ENTRIES_MAX);
     *ret = mem_zalloc((count + 1) * sizeof(char *));
     if (count) {
-        const char *name;
+        const char *name = NULL;
         json_t *value;
         json_object_foreach(v, name, value)
             (*ret)[i++] = str_dup(name);
@@ -100,7 +100,7 @@ static int get_labels(const json_t *j, struct map *ret, struct error *err)
     if (!json_is_object(v) || json_object_size(v) > LIST_ENTRIES_MAX)
         return error_set_field(err, -EINVAL, "Labels",
                                "config: Labels must be an object of strings");
-    const char *name;
+    const char *name = NULL;
     json_t *value;
     json_object_foreach(v, name, value) {
         if (!plain_string(value))

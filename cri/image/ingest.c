@@ -132,7 +132,8 @@ void ingest_fail(struct ingest *in, const struct error *err)
 static struct image *write_records(struct ingest *in, struct error *err)
 {
     struct image_store *store = in->table->store;
-    _cleanup_free_ struct store_layer **layers = mem_zalloc((in->n_layers + 1) * sizeof(*layers));
+    _cleanup_free_ struct store_layer **layers =
+        mem_zalloc((in->n_layers + 1) * sizeof(struct store_layer *));
     for (size_t i = 0; i < in->n_layers; i++)
         layers[i] = in->layers[i].layer;
     struct image *image =

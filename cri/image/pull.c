@@ -161,7 +161,7 @@ static int take(struct pull *p, struct error *err)
     char digest[IMAGE_ID_MAX], hex[SHA256_HEX_LEN + 1];
     sha256_hex(strbuf_text(&p->text), p->text.len, hex);
     (void)snprintf(digest, sizeof(digest), "sha256:%s", hex);
-    if (*p->wanted && strcmp(p->wanted, digest))
+    if (*p->wanted && !str_eq(p->wanted, digest))
         return error_set(err, -EBADMSG,
                          "asked for %s, the registry sent something with the digest %s", p->wanted,
                          digest);

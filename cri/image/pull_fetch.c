@@ -47,11 +47,11 @@ static bool answer_start(const struct pull_fetch *f, const struct http_response 
     if (response->status != 206)
         return true; /* the whole: what is there is passed over */
     const char *range = http_headers_get(response->headers, "Content-Range");
-    unsigned long long start;
-    if (!range || sscanf(range, "bytes %llu-", &start) != 1 || start > f->got)
+    char *end;
+    if (!range || !str_starts(range, "bytes "))
         return false;
-    *ret = start;
-    return true;
+    *ret = strtoull(range + strlen("bytes "), &end, 10);
+    return *end == '-' && *ret <= f->got;
 }
 
 static void on_head(_unused_ struct registry_get *get, const struct http_response *response,
@@ -111,7 +111,7 @@ static void check(struct pull_fetch *f)
 {
     char hex[SHA256_HEX_LEN + 1];
     digest_hex(f->digest, hex);
-    if (strcmp(hex, digest_digits(f->layer->digest))) {
+    if (!str_eq(hex, digest_digits(f->layer->digest))) {
         struct error err = ERROR_INIT;
         (void)error_set(&err, -EBADMSG,
                         "layer %s: the registry sent something with the digest "

@@ -80,7 +80,8 @@ static bool alnum(char c)
 static bool port_valid(const char *s)
 {
     size_t len = strspn(s, "0123456789");
-    return len >= 1 && len <= 5 && !s[len] && atol(s) >= 1 && atol(s) <= 65535;
+    long port = len >= 1 && len <= 5 && !s[len] ? strtol(s, NULL, 10) : 0;
+    return port >= 1 && port <= 65535;
 }
 
 /* A host name or address with an optional port. */

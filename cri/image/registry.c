@@ -152,8 +152,12 @@ static void add_reason(struct strbuf *to, const struct strbuf *body)
     if (!message)
         return;
     strbuf_adds(to, ": ");
-    for (size_t i = 0; message[i] && i < 200; i++)
-        strbuf_addc(to, (unsigned char)message[i] < ' ' || message[i] == 127 ? ' ' : message[i]);
+    for (size_t i = 0; i < 200 && message[i]; i++) {
+        char c = message[i];
+        if ((unsigned char)c < ' ' || c == 127)
+            c = ' ';
+        strbuf_addc(to, c);
+    }
 }
 
 int registry_status_error(const char *url, int status, const struct strbuf *body, bool had_auth,
@@ -188,7 +192,7 @@ static char *redirect_target(const struct registry_get *g, const char *location,
         (void)error_set(err, -EPROTO, "GET %.300s: a redirect without Location", g->url);
         return NULL;
     }
-    if (!strncasecmp(location, "https://", 8) || !strncasecmp(location, "http://", 7)) {
+    if (strncasecmp(location, "https://", 8) == 0 || strncasecmp(location, "http://", 7) == 0) {
         to = str_dup(location);
     } else if (location[0] == '/' && location[1] != '/') {
         const char *host = strstr(g->url, "://") + 3;
@@ -196,7 +200,7 @@ static char *redirect_target(const struct registry_get *g, const char *location,
     }
     if (!to)
         (void)error_set(err, -EPROTO, "GET %.300s: a redirect to \"%.200s\"", g->url, location);
-    else if (!g->registry->plain && strncasecmp(to, "https://", 8)) {
+    else if (!g->registry->plain && strncasecmp(to, "https://", 8) != 0) {
         (void)error_set(err, -EPROTO, "GET %.300s: a redirect away from TLS, to %.200s", g->url,
                         to);
         free(to);

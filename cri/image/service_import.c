@@ -32,7 +32,8 @@ static void reply(struct rpc_server_call *call, struct image *const *images, siz
 {
     Coracle__Images__V1__ImportResponse response = CORACLE__IMAGES__V1__IMPORT_RESPONSE__INIT;
     Coracle__Images__V1__ImportedImage *items = mem_zalloc((count + 1) * sizeof(*items));
-    Coracle__Images__V1__ImportedImage **list = mem_zalloc((count + 1) * sizeof(*list));
+    Coracle__Images__V1__ImportedImage **list =
+        mem_zalloc((count + 1) * sizeof(Coracle__Images__V1__ImportedImage *));
     for (size_t i = 0; i < count; i++) {
         coracle__images__v1__imported_image__init(&items[i]);
         items[i].id = images[i]->id;

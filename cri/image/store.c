@@ -144,7 +144,7 @@ static struct image *by_prefix(const struct image_store *store, const char *digi
         return NULL;
     MAP_FOR_EACH(e, &store->images) {
         struct image *image = map_value(e);
-        if (image->removed || strncmp(digest_digits(image->id), digits, len))
+        if (image->removed || strncmp(digest_digits(image->id), digits, len) != 0)
             continue;
         if (found)
             return NULL;

@@ -91,7 +91,7 @@ static const char *load_image(struct image_store *store, const json_t *j, const 
 {
     char id[IMAGE_ID_MAX], manifest[IMAGE_ID_MAX];
     if (!get_digest(j, "id", id) || !get_digest(j, "manifest", manifest) ||
-        strncmp(digest_digits(id), name, 64) || strlen(name) != 64 + strlen(".json"))
+        strncmp(digest_digits(id), name, 64) != 0 || strlen(name) != 64 + strlen(".json"))
         return "it is incomplete";
     _cleanup_strbuf_ struct strbuf config = STRBUF_INIT;
     if (store_blob_get(store, id, &config, NULL))

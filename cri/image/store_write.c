@@ -202,7 +202,7 @@ int store_blob_get(struct image_store *store, const char *digest, struct strbuf 
         return r;
     char hex[SHA256_HEX_LEN + 1];
     sha256_hex(strbuf_text(out), out->len, hex);
-    return strcmp(hex, digest_digits(digest)) ? error_set(err, -EIO, "%s is damaged", path) : 0;
+    return !str_eq(hex, digest_digits(digest)) ? error_set(err, -EIO, "%s is damaged", path) : 0;
 }
 
 /* ---- images and names ---- */

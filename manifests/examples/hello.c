@@ -223,7 +223,7 @@ static void close_idle(void)
 static int number(const char *name, int fallback)
 {
     const char *text = getenv(name);
-    return text && *text ? atoi(text) : fallback;
+    return text && *text ? (int)strtol(text, NULL, 10) : fallback;
 }
 
 static int start(void)

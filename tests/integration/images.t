@@ -209,6 +209,16 @@ images remove "$ID"
 is "$(images pull "$bad/token:v1" user:secret@other.example:5000 2>&1)" "$ID" "credentials for another registry"
 like "$(curl -s "http://$bad/log" | grep '^token scope' | tail -1)" "nobody" "are not sent to this one"
 
+# A registry over TLS that nobody vouches for: loopback, but not a name that means this machine.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=registry.test \
+    -addext subjectAltName=IP:127.0.0.2 -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
+tls_port=$(free_port)
+python3 "$TOP/tests/lib/bad_registry.py" "$tls_port" "$hello" "$T/cert.pem" "$T/key.pem" 2>>"$T/bad.log" &
+at_end kill $!
+eventually 10 curl -sk -o "$T/.x" "https://127.0.0.2:$tls_port/v2/" || bail "$(cat "$T/bad.log")"
+like "$(images pull "127.0.0.2:$tls_port/hello:v1" 2>&1)" "^[A-Z]+: .*https://127.0.0.2:$tls_port/v2/hello/manifests/v1: .*certificate" \
+    "a certificate that nobody vouches for is refused, and said"
+
 # ---- interrupted work ----
 images remove "$ID"
 timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1" 2>/dev/null

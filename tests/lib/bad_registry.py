@@ -1,6 +1,7 @@
 """A registry that lies, breaks off, redirects, or wants tokens, depending on the repository's name.
-Arguments: port on loopback, an OCI archive with one image. GET /log lists the requests."""
-import base64, hashlib, http.server, io, json, os, sys, tarfile, time, urllib.parse
+Arguments: port on loopback (all of 127.0.0.0/8), an OCI archive with one image, and for TLS the files
+of a certificate and its key. GET /log lists the requests."""
+import base64, hashlib, http.server, io, json, os, ssl, sys, tarfile, time, urllib.parse
 
 port = int(sys.argv[1])
 blobs = {}
@@ -151,4 +152,9 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
-Server(("127.0.0.1", port), Handler).serve_forever()
+server = Server(("0.0.0.0", port), Handler)
+if len(sys.argv) > 4:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[3], sys.argv[4])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()

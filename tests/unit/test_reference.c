@@ -41,7 +41,10 @@ static void names_are_completed(_unused_ void **state)
 
 static void bad_names_are_refused(_unused_ void **state)
 {
+    static const char longer_digest[] = "nginx@" DIGEST "0", two_digests[] = "a@b@" DIGEST;
     static const char *const cases[] = {
+        longer_digest,
+        two_digests,
         "",
         ":",
         "Nginx",
@@ -64,9 +67,7 @@ static void bad_names_are_refused(_unused_ void **state)
         "example-.com/x",
         "nginx@sha256:123",
         "nginx@sha512:0123",
-        "nginx@" DIGEST "0",
         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-        "a@b@" DIGEST,
         "../etc/passwd",
         "a/../b",
         "http://example.com/x",

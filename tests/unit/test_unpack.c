@@ -93,7 +93,8 @@ static void make_tar(struct strbuf *out, size_t size)
     (void)snprintf(head + 136, 12, "%011o", 1000000000U);
     memset(head + 148, ' ', 8);
     head[156] = '0';
-    memcpy(head + 257, "ustar\00000", 8);
+    static const char magic[8] = {'u', 's', 't', 'a', 'r', '\0', '0', '0'};
+    memcpy(head + 257, magic, sizeof(magic));
     unsigned sum = 0;
     for (size_t i = 0; i < sizeof(head); i++)
         sum += (unsigned char)head[i];
