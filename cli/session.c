@@ -25,6 +25,14 @@ int session_open(struct session *s, const char *kubeconfig, const char *context,
     return r;
 }
 
+int session_open_flags(struct session *s, const struct cluster_flags *flags, struct error *err)
+{
+    int r = session_open(s, flags->kubeconfig, flags->context, flags->ns, err);
+    if (r == 0 && flags->all_namespaces)
+        s->ns = NULL;
+    return r;
+}
+
 void session_close(struct session *s)
 {
     s->client = kube_client_free(s->client);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "base/options.h"
 #include "kube/client.h"
 
 struct session {
@@ -17,6 +18,24 @@ struct session {
 /* @kubeconfig NULL: where kubectl looks, then /etc/coracle/kubeconfig. */
 int session_open(struct session *s, const char *kubeconfig, const char *context, const char *ns,
                  struct error *err);
+/* The flags of every command that talks to a cluster. */
+struct cluster_flags {
+    const char *kubeconfig, *context, *ns;
+    bool all_namespaces;
+};
+#define CLUSTER_FLAGS_INIT \
+    {                      \
+        .kubeconfig = NULL \
+    }
+#define CLUSTER_OPTIONS(f)                                                                    \
+    {"kubeconfig",     0,      OPTION_STRING,                                                 \
+     &(f)->kubeconfig, "FILE", "default: where kubectl looks, then /etc/coracle/kubeconfig"}, \
+        {"context", 0, OPTION_STRING, &(f)->context, "NAME", "context of the kubeconfig"},    \
+    {                                                                                         \
+        "namespace", 'n', OPTION_STRING, &(f)->ns, "NAME", "namespace (the context's)"        \
+    }
+/* As session_open(); s->ns is NULL with all_namespaces. */
+int session_open_flags(struct session *s, const struct cluster_flags *flags, struct error *err);
 void session_close(struct session *s); /* harmless on a zeroed session */
 
 /* Makes one call and waits. 0 with the object in *ret (may be NULL); -ENOENT, -EEXIST, -EAGAIN

@@ -311,8 +311,8 @@ static void on_stream_failed(void *arg)
     on_stream_end(NULL, &s->error, s);
 }
 
-struct kube_stream *kube_stream(struct kube_client *client, const char *path,
-                                const struct kube_stream_handler *handler, void *arg)
+struct kube_stream *kube_stream_as(struct kube_client *client, const char *path, const char *accept,
+                                   const struct kube_stream_handler *handler, void *arg)
 {
     static const struct http_stream_handler http_handler = {
         .on_headers = on_stream_headers, .on_data = on_stream_data, .on_end = on_stream_end};
@@ -323,12 +323,18 @@ struct kube_stream *kube_stream(struct kube_client *client, const char *path,
     loop_deferred_init(&s->failed, client->loop, on_stream_failed, s);
     _cleanup_free_ char *url = str_printf("%s%s", client->config.server, path);
     _cleanup_http_headers_ struct http_headers headers = HTTP_HEADERS_INIT;
-    add_common_headers(client, NULL, &headers);
+    add_common_headers(client, accept, &headers);
     struct http_request request = {
         .url = url, .headers = &headers, .tls = &client->tls, .bearer_token = client->config.token};
     if (http_client_stream(client->http, &request, &http_handler, s, &s->http, &s->error) < 0)
         loop_defer(&s->failed);
     return s;
+}
+
+struct kube_stream *kube_stream(struct kube_client *client, const char *path,
+                                const struct kube_stream_handler *handler, void *arg)
+{
+    return kube_stream_as(client, path, NULL, handler, arg);
 }
 
 void kube_stream_cancel(struct kube_stream *s)

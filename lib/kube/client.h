@@ -77,6 +77,9 @@ struct kube_stream_handler {
  * arrives at on_end, later. */
 struct kube_stream *kube_stream(struct kube_client *client, const char *path,
                                 const struct kube_stream_handler *handler, void *arg);
+/* As kube_stream() with an Accept of one's own; NULL: application/json. */
+struct kube_stream *kube_stream_as(struct kube_client *client, const char *path, const char *accept,
+                                   const struct kube_stream_handler *handler, void *arg);
 /* No further callbacks; inside its callbacks too. NULL is harmless. */
 void kube_stream_cancel(struct kube_stream *stream);
 
