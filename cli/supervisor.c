@@ -53,6 +53,7 @@ struct supervisor {
     struct notify_socket *notify;
     const struct supervisor_ops *ops;
     void *arg;
+    struct loop_deferred stopped;
     bool stopping, adopted, only_adopt;
     char *stop_until; /* unit that stays, NULL: none does */
 };
@@ -155,6 +156,12 @@ static void stop_next(struct supervisor *s)
         loop_timer_set(&u->timer, u->stop_ms);
         return;
     }
+    loop_defer(&s->stopped);
+}
+
+static void on_all_stopped(void *arg)
+{
+    struct supervisor *s = arg;
     if (s->ops->stopped)
         s->ops->stopped(s->arg);
 }
@@ -350,6 +357,7 @@ int supervisor_new(struct supervisor **ret, struct loop *loop, const char *state
     *s = (struct supervisor){
         .loop = loop, .state_dir = str_dup(state_dir), .lock_fd = -1, .ops = ops, .arg = arg};
     list_init(&s->units);
+    loop_deferred_init(&s->stopped, loop, on_all_stopped, s);
     int r = fs_mkdirs(state_dir, 0700, err);
     if (r == 0)
         r = take_lock(s, ret_holder, err);
@@ -385,6 +393,7 @@ struct supervisor *supervisor_free(struct supervisor *s)
         unit_free(LIST_ENTRY(l, struct unit, link));
     }
     notify_socket_free(s->notify);
+    loop_deferred_done(&s->stopped);
     closep(&s->lock_fd);
     free(s->stop_until);
     free(s->state_dir);
