@@ -306,6 +306,7 @@ static int add_cri(const struct node_config *c, struct supervisor *s, struct err
     struct command cmd;
     component(c, &cmd, "cri");
     command_add(&cmd, "--pod-cidr=%s", c->pod_cidr);
+    command_add(&cmd, "--cluster-cidr=%s", c->cluster_cidr);
     command_add(&cmd, "--bridge=%s", c->bridge);
     if (c->cgroup_root)
         command_add(&cmd, "--cgroup-root=%s", c->cgroup_root);

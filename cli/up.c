@@ -284,7 +284,7 @@ static int ask(const char *url, char **ret, struct error *err)
     for (;;) {
         struct answer a = {.loop = loop};
         struct http_request request = {
-            .url = url, .connect_timeout_ms = 1000, .timeout_ms = 3000, .fresh = true};
+            .url = url, .connect_timeout_ms = 200, .timeout_ms = 3000, .fresh = true};
         if (http_client_call(http, &request, 65536, on_answer, &a, NULL, &a.error) == 0)
             (void)loop_run(loop);
         uint64_t now = now_ms();

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
+#include "cri/cleanup.h"
 #include "cri/runtime.h"
 
 struct program {
@@ -55,12 +56,21 @@ static int run(const struct runtime_options *opts)
     return code;
 }
 
+static int clean_up(const struct runtime_options *opts)
+{
+    struct error err = ERROR_INIT;
+    if (runtime_cleanup(opts, &err) == 0)
+        return 0;
+    log_error("cannot clean up", "error", error_text(&err), NULL);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     struct runtime_options opts = {
         .root = "", .bridge = "coracle0", .cgroup_driver = "cgroupfs", .cgroup_root = "/"};
     int verbosity = 0;
-    bool help = false;
+    bool help = false, cleanup = false;
     const struct option_def defs[] = {
         {"root", 0, OPTION_STRING, &opts.root, "DIR", "prefix of every path"},
         {"listen", 0, OPTION_STRING, &opts.listen, "unix:///PATH",
@@ -77,6 +87,7 @@ int main(int argc, char **argv)
          "registry to speak plain HTTP to"},
         {"libexec", 0, OPTION_STRING, &opts.libexec, "DIR",
          "directory of coracle-shim and its companions (beside this program)"},
+        {"cleanup", 0, OPTION_BOOL, &cleanup, NULL, "remove everything from the host and exit"},
         {"v", 0, OPTION_INT, &verbosity, "N", "log level, as upstream's"},
         {"help", 'h', OPTION_BOOL, &help, NULL, "show this text"},
         {NULL}};
@@ -99,7 +110,7 @@ int main(int argc, char **argv)
     }
     daemon_init("coracle-cri", verbosity);
     complete_path();
-    int code = run(&opts);
+    int code = cleanup ? clean_up(&opts) : run(&opts);
     option_list_done(&opts.insecure);
     return code;
 }

@@ -4,16 +4,16 @@
 #include <errno.h>
 
 #include "base/process.h"
+#include "nl/iptables.h"
 
 #define DEADLINE_MS  30000
-#define OUTPUT_MAX   65536
-#define JUMP_FORWARD "-m", "comment", "--comment", "coracle: pod traffic", "-j", "CORACLE-FORWARD"
-#define JUMP_MASQ    "-m", "comment", "--comment", "coracle: pod egress", "-j", "CORACLE-MASQ"
+#define OUTPUT_MAX   ((size_t)64 << 20)
+#define JUMP_FORWARD "FORWARD -m comment --comment \"coracle: pod traffic\" -j CORACLE-FORWARD"
+#define JUMP_MASQ    "POSTROUTING -m comment --comment \"coracle: pod egress\" -j CORACLE-MASQ"
 
 struct apply {
     struct loop *loop;
-    char *bridge, *pod_cidr, *cluster_cidr;
-    bool has_forward, has_masq;
+    char *bridge, *pod_cidr, *cluster_cidr, *journal;
     done_fn done;
     void *arg;
 };
@@ -25,16 +25,14 @@ void masquerade_rules(const struct masquerade *m, bool jump_forward, bool jump_m
     strbuf_addf(out, "-A CORACLE-FORWARD -i %s -j ACCEPT\n", m->bridge);
     strbuf_addf(out, "-A CORACLE-FORWARD -o %s -j ACCEPT\n", m->bridge);
     if (jump_forward)
-        strbuf_adds(out, "-A FORWARD -m comment --comment \"coracle: pod traffic\""
-                         " -j CORACLE-FORWARD\n");
+        strbuf_adds(out, "-A " JUMP_FORWARD "\n");
     strbuf_adds(out, "COMMIT\n*nat\n:CORACLE-MASQ - [0:0]\n");
     strbuf_addf(out, "-A CORACLE-MASQ ! -s %s -j RETURN\n", m->pod_cidr);
     strbuf_addf(out, "-A CORACLE-MASQ -d %s -j RETURN\n", m->cluster_cidr);
     strbuf_adds(out, "-A CORACLE-MASQ -d 224.0.0.0/4 -j RETURN\n"
                      "-A CORACLE-MASQ -j MASQUERADE --random-fully\n");
     if (jump_masq)
-        strbuf_adds(out, "-A POSTROUTING -m comment --comment \"coracle: pod egress\""
-                         " -j CORACLE-MASQ\n");
+        strbuf_adds(out, "-A " JUMP_MASQ "\n");
     strbuf_adds(out, "COMMIT\n");
 }
 
@@ -44,6 +42,7 @@ static void finish(struct apply *x, int code, const struct error *err)
     free(x->bridge);
     free(x->pod_cidr);
     free(x->cluster_cidr);
+    free(x->journal);
     free(x);
 }
 
@@ -66,24 +65,28 @@ static void on_restored(const struct process_result *result, void *arg)
     finish(arg, r, &err);
 }
 
-static void on_masq_checked(const struct process_result *result, void *arg)
+static void on_saved(const struct process_result *result, void *arg)
 {
+    static const char *const tables[] = {"filter", "nat", NULL};
     struct apply *x = arg;
-    x->has_masq = result->status == 0;
-    const struct masquerade m = {x->bridge, x->pod_cidr, x->cluster_cidr};
+    struct error err = ERROR_INIT;
+    const char *saved = strbuf_text(result->out);
+    int r = process_result_error(result, "iptables-save", &err);
+    if (r == 0)
+        r = iptables_journal_tables(x->journal, saved, tables, &err);
+    if (r < 0) {
+        finish(x, r, &err);
+        return;
+    }
+    const struct masquerade m = {.bridge = x->bridge,
+                                 .pod_cidr = x->pod_cidr,
+                                 .cluster_cidr = x->cluster_cidr,
+                                 .journal = x->journal};
     _cleanup_strbuf_ struct strbuf rules = STRBUF_INIT;
-    masquerade_rules(&m, !x->has_forward, !x->has_masq, &rules);
+    masquerade_rules(&m, !iptables_saved_has_rule(saved, "filter", JUMP_FORWARD),
+                     !iptables_saved_has_rule(saved, "nat", JUMP_MASQ), &rules);
     static const char *const argv[] = {"iptables-restore", "-w", "10", "--noflush", NULL};
     run(x, argv, &rules, on_restored);
-}
-
-static void on_forward_checked(const struct process_result *result, void *arg)
-{
-    struct apply *x = arg;
-    x->has_forward = result->status == 0;
-    static const char *const argv[] = {"iptables", "-w",          "10",      "-t", "nat",
-                                       "-C",       "POSTROUTING", JUMP_MASQ, NULL};
-    run(x, argv, NULL, on_masq_checked);
 }
 
 void masquerade_apply(struct loop *loop, const struct masquerade *m, done_fn done, void *arg)
@@ -93,9 +96,14 @@ void masquerade_apply(struct loop *loop, const struct masquerade *m, done_fn don
                         .bridge = str_dup(m->bridge),
                         .pod_cidr = str_dup(m->pod_cidr),
                         .cluster_cidr = str_dup(m->cluster_cidr),
+                        .journal = str_dup(m->journal),
                         .done = done,
                         .arg = arg};
-    static const char *const argv[] = {"iptables", "-w",      "10",         "-t", "filter",
-                                       "-C",       "FORWARD", JUMP_FORWARD, NULL};
-    run(x, argv, NULL, on_forward_checked);
+    static const char *const argv[] = {"iptables-save", NULL};
+    run(x, argv, NULL, on_saved);
+}
+
+bool masquerade_is_ours(const char *chain)
+{
+    return str_eq(chain, "CORACLE-FORWARD") || str_eq(chain, "CORACLE-MASQ");
 }

@@ -15,10 +15,13 @@ struct masquerade {
     const char *bridge;
     const char *pod_cidr;
     const char *cluster_cidr; /* what is not masqueraded */
+    const char *journal;      /* of host changes; NULL: none is kept */
 };
 
 /* Copies @m; @done is called once, later. */
 void masquerade_apply(struct loop *loop, const struct masquerade *m, done_fn done, void *arg);
+/* Whether a chain is one of the two above. */
+bool masquerade_is_ours(const char *chain);
 /* The input of iptables-restore --noflush, with the jumps that are missing. For tests. */
 void masquerade_rules(const struct masquerade *m, bool jump_forward, bool jump_masq,
                       struct strbuf *out);

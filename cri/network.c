@@ -178,7 +178,10 @@ int network_set_pod_cidr(struct network *n, const char *cidr, done_fn done, void
     struct ip_prefix network = ip_prefix_network(&p);
     char text[IP_TEXT_MAX];
     (void)ip_prefix_format(&network, text);
-    const struct masquerade m = {n->bridge, text, n->cluster_cidr ? n->cluster_cidr : text};
+    const struct masquerade m = {.bridge = n->bridge,
+                                 .pod_cidr = text,
+                                 .cluster_cidr = n->cluster_cidr ? n->cluster_cidr : text,
+                                 .journal = n->journal_dir};
     struct setting *s = mem_zalloc(sizeof(*s));
     *s = (struct setting){n, done, arg};
     masquerade_apply(n->loop, &m, on_applied, s);

@@ -9,6 +9,7 @@
 #include "base/strbuf.h"
 #include "kube/kubeconfig.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/cleanup.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
 #include "kubelet/server/server.h"
@@ -20,7 +21,7 @@ static struct {
     const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
     struct option_list cluster_dns;
     int port, verbosity;
-    bool help;
+    bool help, cleanup;
 } options = {.root = "",
              .cgroup_root = "/",
              .cluster_domain = "cluster.local",
@@ -45,6 +46,7 @@ static const struct option_def definitions[] = {
     {"client-ca-file", 0, OPTION_STRING, &options.client_ca, "FILE", "who may call the server"},
     {"tls-cert-file", 0, OPTION_STRING, &options.cert, "FILE", "certificate of the server"},
     {"tls-private-key-file", 0, OPTION_STRING, &options.key, "FILE", "its key"},
+    {"cleanup", 0, OPTION_BOOL, &options.cleanup, NULL, "remove everything from the host and exit"},
     {"v", 0, OPTION_INT, &options.verbosity, "N", "verbosity"},
     {"help", 'h', OPTION_BOOL, &options.help, NULL, "this text"},
     {.name = NULL},
@@ -226,6 +228,12 @@ int main(int argc, char **argv)
     if (r < 0) {
         log_error("cannot start", "error", error_text(&err), NULL);
         return 2;
+    }
+    if (options.cleanup) {
+        r = kubelet_cleanup(options.root, options.cgroup_root, &err);
+        if (r < 0)
+            log_error("cannot clean up", "error", error_text(&err), NULL);
+        return r < 0;
     }
     p.k.loop = loop_new();
     daemon_stop_on_signals(&p.signals, p.k.loop);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/strbuf.h"
+#include "nl/iptables.h"
 
 #define RUN_SERVICES_MAX 1000
 #define DEADLINE_MS      120000
@@ -37,6 +38,7 @@ struct iptables {
     struct plan *plan;
     struct rules_config rules;
     const char *restore, *save;
+    char *journal;
     struct map installed[N_TABLES]; /* chain → rules */
     struct map services;            /* key → struct service_state, as installed */
     struct map pending;             /* services that still have to be compared */
@@ -299,6 +301,11 @@ static void on_saved(const struct process_result *result, void *arg)
         retry_later(b, err.text);
         return;
     }
+    static const char *const tables[] = {"filter", "nat", NULL};
+    if (iptables_journal_tables(b->journal, strbuf_text(result->out), tables, &err) < 0) {
+        retry_later(b, err.text);
+        return;
+    }
     forget_run(b);
     for (int t = 0; t < N_TABLES; t++) {
         map_clear(&b->installed[t]);
@@ -404,6 +411,7 @@ int iptables_new(struct iptables **ret, struct loop *loop, const struct iptables
     *b = (struct iptables){.loop = loop,
                            .plan = plan,
                            .rules = config->rules,
+                           .journal = str_dup(config->journal),
                            .services = MAP_INIT(service_state_free),
                            .pending = MAP_INIT(NULL),
                            .next_services = MAP_INIT(service_state_free)};
@@ -437,6 +445,7 @@ struct iptables *iptables_free(struct iptables *b)
     map_clear(&b->services);
     map_clear(&b->pending);
     map_clear(&b->next_services);
+    free(b->journal);
     free(b);
     return NULL;
 }

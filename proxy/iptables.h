@@ -13,6 +13,7 @@ struct iptables;
 
 struct iptables_config {
     const char *variant; /* "auto", "nft", "legacy" */
+    const char *journal; /* of host changes; NULL: none is kept */
     struct rules_config rules;
 };
 
@@ -27,6 +28,3 @@ void iptables_sync(struct iptables *b);
 /* Called after each run: @error NULL when everything is installed. A failed run is repeated. */
 void iptables_on_synced(struct iptables *b, void (*synced)(void *arg, const char *error),
                         void *arg);
-
-/* Removes every chain and jump of ours, both flavours, waiting for the end. 0 or -errno. */
-int iptables_cleanup(struct error *err);

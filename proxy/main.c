@@ -8,6 +8,7 @@
 #include "base/strbuf.h"
 #include "kube/events.h"
 #include "kube/informer.h"
+#include "nl/iptables.h"
 #include "proxy/iptables.h"
 
 struct flags {
@@ -119,10 +120,9 @@ static void start_informers(struct program *p)
 
 /* ---- life ---- */
 
-static int set_sysctls(const struct flags *f, struct error *err)
+static int set_sysctls(const char *journal, struct error *err)
 {
     static const char *const wanted[] = {"net/ipv4/ip_forward", "net/ipv4/conf/all/route_localnet"};
-    _cleanup_free_ char *journal = daemon_path(f->root, "/var/lib/coracle/journal");
     int r = 0;
     for (size_t i = 0; i < ARRAY_SIZE(wanted) && r == 0; i++)
         r = journal_sysctl(journal, "proxy", wanted[i], "1", err);
@@ -145,14 +145,16 @@ static int run(const struct flags *f, struct error *err)
 {
     struct program p = {.loop = loop_new(), .plan = plan_new(f->hostname)};
     struct daemon_signals signals;
+    _cleanup_free_ char *journal = daemon_path(f->root, "/var/lib/coracle/journal");
     const struct iptables_config config = {
         .variant = f->variant,
+        .journal = journal,
         .rules = {.cluster_cidr = f->cluster_cidr, .masquerade_all = f->masquerade_all}};
     int r = connect_client(&p, f, err);
     if (r == 0)
         r = iptables_new(&p.backend, p.loop, &config, p.plan, err);
     if (r == 0)
-        r = set_sysctls(f, err);
+        r = set_sysctls(journal, err);
     if (r == 0) {
         daemon_stop_on_signals(&signals, p.loop);
         p.recorder = event_recorder_new(p.client, "coracle-proxy", f->hostname);
@@ -169,6 +171,12 @@ static int run(const struct flags *f, struct error *err)
     plan_free(p.plan);
     loop_free(p.loop);
     return r;
+}
+
+static int cleanup(const struct flags *f, struct error *err)
+{
+    _cleanup_free_ char *journal = daemon_path(f->root, "/var/lib/coracle/journal");
+    return iptables_remove_chains(journal, rules_is_ours, err);
 }
 
 int main(int argc, char **argv)
@@ -205,7 +213,7 @@ int main(int argc, char **argv)
         log_error("this mode is not there yet; use --proxy-mode=iptables", "mode", f.mode, NULL);
         return 1;
     }
-    int r = f.cleanup ? iptables_cleanup(&err) : run(&f, &err);
+    int r = f.cleanup ? cleanup(&f, &err) : run(&f, &err);
     if (r < 0) {
         log_error(f.cleanup ? "cannot clean up" : "cannot start", "error", error_text(&err), NULL);
         return 1;

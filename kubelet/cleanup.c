@@ -1,0 +1,29 @@
+/* Leaving no trace; see cleanup.h. */
+#include "kubelet/cleanup.h"
+
+#include "base/cgroup.h"
+#include "base/daemon.h"
+#include "base/strbuf.h"
+#include "base/teardown.h"
+
+static int remove_cgroups(const char *cgroup_root, struct error *err)
+{
+    _cleanup_(cgroups_freep) struct cgroups *cgs = NULL;
+    bool root = !cgroup_root || str_eq(cgroup_root, "/");
+    _cleanup_free_ char *pods = str_printf("%s/kubepods", root ? "" : cgroup_root);
+    int r = cgroups_open(NULL, &cgs, err);
+    if (r == 0)
+        r = teardown_cgroup(cgs, pods, err);
+    /* A root of our own goes with us, once it is empty. */
+    if (r == 0 && !root)
+        r = teardown_cgroup(cgs, cgroup_root, err);
+    return r;
+}
+
+int kubelet_cleanup(const char *root, const char *cgroup_root, struct error *err)
+{
+    _cleanup_free_ char *dir = daemon_path(root, "/var/lib/kubelet");
+    int first = remove_cgroups(cgroup_root, err);
+    int r = teardown_mounts(dir, first ? NULL : err);
+    return first ? first : r;
+}

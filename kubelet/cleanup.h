@@ -1,0 +1,8 @@
+/* What `coracle-kubelet --cleanup` does: removes what the kubelet put into the host but files. */
+#pragma once
+
+#include "base/error.h"
+
+/* Kills what runs below <cgroup_root>/kubepods, removes those cgroups, and unmounts volumes below
+ * <root>/var/lib/kubelet. Continues past errors; returns the first. */
+int kubelet_cleanup(const char *root, const char *cgroup_root, struct error *err);

@@ -1,0 +1,249 @@
+/* Reading iptables-save and removing what is ours; see iptables.h. */
+#include "nl/iptables.h"
+
+#include <errno.h>
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/fs.h"
+#include "base/process.h"
+#include "base/strbuf.h"
+
+static const char *const nft_tables[] = {"filter", "nat", "mangle", "raw"};
+
+/* ---- iptables-save ---- */
+
+/* Calls @line for every line of @table (of all tables when NULL) until it returns true. */
+static bool any_line(const char *saved, const char *table,
+                     bool (*line)(const char *text, const void *arg), const void *arg)
+{
+    bool in = !table;
+    for (const char *p = saved; *p;) {
+        size_t len = strcspn(p, "\n");
+        _cleanup_free_ char *text = str_ndup(p, len);
+        if (text[0] == '*' && table)
+            in = str_eq(text + 1, table);
+        if (in && line(text, arg))
+            return true;
+        p += len + (p[len] == '\n');
+    }
+    return false;
+}
+
+static bool is_table(const char *text, const void *arg)
+{
+    return text[0] == '*' && str_eq(text + 1, arg);
+}
+
+static bool is_rule(const char *text, const void *arg)
+{
+    return str_starts(text, "-A ") && str_eq(text + 3, arg);
+}
+
+/* A rule, a chain that somebody made, or a policy that drops. */
+static bool is_content(const char *text, _unused_ const void *arg)
+{
+    return str_starts(text, "-A ") || (text[0] == ':' && !strstr(text, " ACCEPT "));
+}
+
+bool iptables_saved_has_table(const char *saved, const char *table)
+{
+    return any_line(saved, NULL, is_table, table);
+}
+
+bool iptables_saved_has_rule(const char *saved, const char *table, const char *rule)
+{
+    return any_line(saved, table, is_rule, rule);
+}
+
+/* ---- tables that were not there before ---- */
+
+static char *record_path(const char *journal, const char *table)
+{
+    _cleanup_free_ char *name = str_printf("iptables-table-%s", table);
+    return fs_join(journal, name);
+}
+
+int iptables_journal_tables(const char *journal, const char *saved, const char *const *tables,
+                            struct error *err)
+{
+    for (; journal && *tables; tables++) {
+        if (iptables_saved_has_table(saved, *tables))
+            continue;
+        _cleanup_free_ char *path = record_path(journal, *tables);
+        int r = fs_mkdirs(journal, 0700, err);
+        if (r == 0 && !fs_exists(path))
+            r = fs_write_atomic(path, "", 0, 0600, FS_DURABLE, err);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Appends one nfnetlink message with an optional string attribute. */
+static void batch_add(struct strbuf *batch, int type, int flags, int family, int res_id,
+                      int attribute, const char *text)
+{
+    struct nlmsghdr h = {.nlmsg_type = (uint16_t)type,
+                         .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
+                         .nlmsg_seq = 1};
+    struct nfgenmsg g = {.nfgen_family = (uint8_t)family, .res_id = htons((uint16_t)res_id)};
+    struct nlattr a = {.nla_type = (uint16_t)attribute};
+    static const char padding[NLA_ALIGNTO];
+    size_t len = text ? strlen(text) + 1 : 0;
+    a.nla_len = (uint16_t)(NLA_HDRLEN + len);
+    h.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof(g)) + (text ? NLA_ALIGN(a.nla_len) : 0));
+    strbuf_add(batch, &h, sizeof(h));
+    strbuf_add(batch, &g, sizeof(g));
+    if (text) {
+        strbuf_add(batch, &a, sizeof(a));
+        strbuf_add(batch, text, len);
+        strbuf_add(batch, padding, NLA_ALIGN(a.nla_len) - a.nla_len);
+    }
+}
+
+/* nf_tables takes changes only in batches, in one send, between a begin and an end. */
+static int delete_nft_table(const char *table, struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf batch = STRBUF_INIT;
+    union {
+        char bytes[1024];
+        struct nlmsghdr head;
+    } answer;
+    batch_add(&batch, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
+    batch_add(&batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, AF_INET, 0,
+              NFTA_TABLE_NAME, table);
+    batch_add(&batch, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
+    _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    if (fd < 0 || send(fd, batch.data, batch.len, 0) < 0)
+        return error_errno(err, -errno, "delete table ip %s", table);
+    ssize_t n = recv(fd, &answer, sizeof(answer), 0);
+    if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) || answer.head.nlmsg_type != NLMSG_ERROR)
+        return error_set(err, -EIO, "delete table ip %s: no answer", table);
+    const struct nlmsgerr *e = NLMSG_DATA(&answer.head);
+    return e->error ? error_errno(err, e->error, "delete table ip %s", table) : 0;
+}
+
+static int delete_empty_tables(const char *journal, struct error *err)
+{
+    int first = 0;
+    for (size_t i = 0; journal && i < ARRAY_SIZE(nft_tables); i++) {
+        _cleanup_free_ char *path = record_path(journal, nft_tables[i]);
+        _cleanup_strbuf_ struct strbuf saved = STRBUF_INIT;
+        const char *const argv[] = {"iptables-nft-save", "-t", nft_tables[i], NULL};
+        if (!fs_exists(path))
+            continue;
+        int r = process_call(argv, &saved, NULL);
+        if (r == 0 && iptables_saved_has_table(strbuf_text(&saved), nft_tables[i]) &&
+            !any_line(strbuf_text(&saved), nft_tables[i], is_content, NULL))
+            r = delete_nft_table(nft_tables[i], first ? NULL : err);
+        if (r < 0 && r != -ENOENT && !first)
+            first = r;
+    }
+    return first;
+}
+
+/* ---- removing chains ---- */
+
+struct removal {
+    bool (*is_ours)(const char *chain);
+    struct strbuf flush, rules, drop, out;
+    bool any;
+};
+
+static bool jumps_to_ours(const struct removal *r, const char *rule)
+{
+    const char *target = strstr(rule, " -j ");
+    _cleanup_free_ char *chain = target ? str_dup(target + strlen(" -j ")) : NULL;
+    if (!chain)
+        return false;
+    chain[strcspn(chain, " ")] = '\0';
+    return r->is_ours(chain);
+}
+
+static void take_line(struct removal *r, char *text)
+{
+    if (text[0] == '*') {
+        strbuf_addf(&r->out, "%s\n", text);
+    } else if (text[0] == ':') {
+        text[strcspn(text, " ")] = '\0';
+        if (r->is_ours(text + 1)) {
+            strbuf_addf(&r->flush, ":%s - [0:0]\n", text + 1);
+            strbuf_addf(&r->drop, "-X %s\n", text + 1);
+            r->any = true;
+        }
+    } else if (str_starts(text, "-A ")) {
+        _cleanup_free_ char *chain = str_ndup(text + 3, strcspn(text + 3, " "));
+        if (!r->is_ours(chain) && jumps_to_ours(r, text)) {
+            strbuf_addf(&r->rules, "-D %s\n", text + 3);
+            r->any = true;
+        }
+    } else if (str_eq(text, "COMMIT")) {
+        strbuf_add(&r->out, r->flush.data, r->flush.len);
+        strbuf_add(&r->out, r->rules.data, r->rules.len);
+        strbuf_add(&r->out, r->drop.data, r->drop.len);
+        strbuf_adds(&r->out, "COMMIT\n");
+        strbuf_truncate(&r->flush, 0);
+        strbuf_truncate(&r->rules, 0);
+        strbuf_truncate(&r->drop, 0);
+    }
+}
+
+static bool on_line(const char *text, const void *arg)
+{
+    _cleanup_free_ char *copy = str_dup(text);
+    take_line((struct removal *)(uintptr_t)arg, copy);
+    return false;
+}
+
+static int restore(const char *program, const struct strbuf *text, struct error *err)
+{
+    char path[] = "/tmp/coracle-cleanup-XXXXXX";
+    _cleanup_close_ int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, -errno, "%s", path);
+    int r = write(fd, text->data, text->len) == (ssize_t)text->len ? 0 : -EIO;
+    const char *const argv[] = {program, "--noflush", "--wait", "5", path, NULL};
+    int status = r == 0 ? process_call(argv, NULL, err) : r;
+    (void)unlink(path);
+    return status > 0 ? error_set(err, -EIO, "%s: exit status %d", program, status) : status;
+}
+
+static int remove_flavour(const char *save, const char *program, bool (*is_ours)(const char *chain),
+                          struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf saved = STRBUF_INIT;
+    struct removal removal = {.is_ours = is_ours};
+    const char *const argv[] = {save, NULL};
+    int r = process_call(argv, &saved, NULL);
+    if (r == -ENOENT)
+        return 0;
+    if (r == 0) {
+        (void)any_line(strbuf_text(&saved), NULL, on_line, &removal);
+        if (removal.any)
+            r = restore(program, &removal.out, err);
+    } else {
+        r = error_set(err, r < 0 ? r : -EIO, "%s failed (%d)", save, r);
+    }
+    strbuf_done(&removal.flush);
+    strbuf_done(&removal.rules);
+    strbuf_done(&removal.drop);
+    strbuf_done(&removal.out);
+    return r;
+}
+
+int iptables_remove_chains(const char *journal, bool (*is_ours)(const char *chain),
+                           struct error *err)
+{
+    int first = remove_flavour("iptables-nft-save", "iptables-nft-restore", is_ours, err);
+    int r = remove_flavour("iptables-legacy-save", "iptables-legacy-restore", is_ours,
+                           first ? NULL : err);
+    first = first ? first : r;
+    r = delete_empty_tables(journal, first ? NULL : err);
+    return first ? first : r;
+}
