@@ -183,6 +183,7 @@ struct runtime *runtime_free(struct runtime *rt)
 {
     if (!rt)
         return NULL;
+    seccomp_cache_done(&rt->filters);
     rt->streaming = streaming_free(rt->streaming);
     rt->events = events_free(rt->events);
     (void)rpc_server_free(rt->server);

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/map.h"
 #include "base/options.h"
+#include "cri/seccomp.h"
 #include "cri/arena.h"
 #include "cri/image/service.h"
 #include "cri/image/store.h"
@@ -52,6 +53,7 @@ struct runtime {
     struct rpc_server *server;
     struct events *events;
     struct streaming *streaming;
+    struct seccomp_cache filters;
 
     struct map sandboxes;  /* id → struct sandbox */
     struct map containers; /* id → struct container */

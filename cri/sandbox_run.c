@@ -177,6 +177,7 @@ void sandbox_spec_pod(const struct sandbox *s, struct arena *a, struct spec_pod 
         .shm_path = "/dev/shm",
         .host_network = s->host_network,
         .share_pid = s->share_pid,
+        .filters = &s->rt->filters,
     };
     if (!s->host_ipc) {
         _cleanup_free_ char *shm = shim_shm_path(s->dir);

@@ -8,6 +8,7 @@
 #include "cri/arena.h"
 #include "cri/image/store.h"
 #include "cri/launch_spec.h"
+#include "cri/seccomp.h"
 #include "net/cri.pb-c.h"
 
 /* What the sandbox gives. */
@@ -17,7 +18,8 @@ struct spec_pod {
     const char *hostname_file, *hosts_file;
     const char *shm_path;
     bool host_network;
-    bool share_pid; /* the pod has a PID namespace to share */
+    bool share_pid;                /* the pod has a PID namespace to share */
+    struct seccomp_cache *filters; /* compiled profiles */
 };
 
 struct spec_root {
@@ -40,8 +42,9 @@ int spec_exec(struct arena *a, const Runtime__V1__ContainerConfig *config,
 /* ---- parts (spec_security.c), for spec.c and tests ---- */
 int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *sc,
                       struct launch_process *ret, struct error *err);
-int spec_seccomp(struct arena *a, const Runtime__V1__LinuxContainerSecurityContext *sc,
-                 struct launch_process *ret, struct error *err);
+int spec_seccomp(struct arena *a, struct seccomp_cache *filters,
+                 const Runtime__V1__LinuxContainerSecurityContext *sc, struct launch_process *ret,
+                 struct error *err);
 int spec_user(struct arena *a, const Runtime__V1__LinuxContainerSecurityContext *sc,
               const char *image_user, struct launch_process *ret, struct error *err);
 int spec_devices(struct arena *a, const Runtime__V1__ContainerConfig *config,

@@ -93,25 +93,26 @@ static int load_profile(struct arena *a, const char *path, struct launch_process
     return 0;
 }
 
-static int default_profile(struct arena *a, struct launch_process *ret, struct error *err)
+static int default_profile(struct arena *a, struct seccomp_cache *filters,
+                           struct launch_process *ret, struct error *err)
 {
-    _cleanup_strbuf_ struct strbuf filter = STRBUF_INIT;
-    int r = seccomp_default(ret->cap_bounding, &filter, err);
+    const struct strbuf *filter;
+    int r = seccomp_cache_default(filters, ret->cap_bounding, &filter, err);
     if (r < 0)
         return error_prefix(err, r, "default seccomp profile");
-    ret->seccomp = memcpy(arena_zalloc(a, filter.len), filter.data, filter.len);
-    ret->seccomp_len = filter.len;
+    ret->seccomp = memcpy(arena_zalloc(a, filter->len), filter->data, filter->len);
+    ret->seccomp_len = filter->len;
     return 0;
 }
 
 /* The field that kubelets before 1.19 filled. */
-static int old_seccomp(struct arena *a, const char *profile, struct launch_process *ret,
-                       struct error *err)
+static int old_seccomp(struct arena *a, struct seccomp_cache *filters, const char *profile,
+                       struct launch_process *ret, struct error *err)
 {
     if (!profile || !*profile || str_eq(profile, "unconfined"))
         return 0;
     if (str_eq(profile, "runtime/default") || str_eq(profile, "docker/default"))
-        return default_profile(a, ret, err);
+        return default_profile(a, filters, ret, err);
     if (str_starts(profile, "localhost/"))
         return load_profile(a, profile + strlen("localhost/"), ret, err);
     return error_set_field(err, -EINVAL, SECURITY "seccomp_profile_path",
@@ -136,8 +137,9 @@ static int apparmor(const Runtime__V1__LinuxContainerSecurityContext *sc,
     return 0;
 }
 
-int spec_seccomp(struct arena *a, const Runtime__V1__LinuxContainerSecurityContext *sc,
-                 struct launch_process *ret, struct error *err)
+int spec_seccomp(struct arena *a, struct seccomp_cache *filters,
+                 const Runtime__V1__LinuxContainerSecurityContext *sc, struct launch_process *ret,
+                 struct error *err)
 {
     int r = apparmor(sc, ret, err);
     if (r < 0)
@@ -146,10 +148,10 @@ int spec_seccomp(struct arena *a, const Runtime__V1__LinuxContainerSecurityConte
         return 0;
     const Runtime__V1__SecurityProfile *p = sc->seccomp;
     if (!p)
-        return old_seccomp(a, sc->seccomp_profile_path, ret, err);
+        return old_seccomp(a, filters, sc->seccomp_profile_path, ret, err);
     switch (p->profile_type) {
     case RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault:
-        return default_profile(a, ret, err);
+        return default_profile(a, filters, ret, err);
     case RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined:
         return 0;
     case RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost:
