@@ -146,7 +146,7 @@ int http_server_listen_fd(struct http_server *s, int fd, struct tls_server *tls,
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     socklen_t len = sizeof(sa);

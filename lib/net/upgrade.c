@@ -260,7 +260,7 @@ static int connect_socket(const struct upgrade_request *q, const struct http_url
                           struct error *err)
 {
     struct sockaddr_storage sa;
-    socklen_t len;
+    socklen_t len = 0;
     int r;
     if (q->unix_socket) {
         r = socket_unix_address(q->unix_socket, &sa, &len, err);

@@ -264,7 +264,7 @@ void x509_pin(const X509 *cert, char out[X509_PIN_MAX])
         abort();
     (void)SHA256(der, (size_t)len, digest);
     OPENSSL_free(der);
-    (void)strcpy(out, "sha256:");
+    (void)snprintf(out, X509_PIN_MAX, "sha256:");
     for (size_t i = 0; i < sizeof(digest); i++)
         (void)snprintf(out + 7 + 2 * i, 3, "%02x", digest[i]);
 }

@@ -154,7 +154,7 @@ int x509_key_ensure(const char *key_file, EVP_PKEY **ret, struct error *err)
 
 int x509_file_expires(const char *cert_file, int64_t *ret, struct error *err)
 {
-    X509 *cert;
+    X509 *cert = NULL;
     int r = read_cert(cert_file, &cert, err);
     if (r < 0)
         return r;

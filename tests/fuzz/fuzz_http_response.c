@@ -13,7 +13,8 @@ static void on_done(struct stream *stream, const struct upgrade_response *respon
 {
     bool *done = arg;
     *done = true;
-    if ((response == NULL) == (err == NULL) || (stream && response->status != 101))
+    if ((response == NULL) == (err == NULL) || (stream && !response) ||
+        (stream && response->status != 101))
         abort();
     (void)stream_free(stream);
 }

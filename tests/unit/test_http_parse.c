@@ -94,7 +94,7 @@ static int request(const char *text, struct http_head *head)
 
 static void requests(_unused_ void **state)
 {
-    struct http_head h;
+    struct http_head h = {.status = 0};
     assert_int_equal(request("POST http://x:1/a%20b?c=d HTTP/1.1\r\nhost: \t x \r\n"
                              "Content-Length: 12\r\nX:\r\n\r\n",
                              &h),
