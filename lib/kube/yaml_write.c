@@ -11,10 +11,33 @@ static void newline(struct strbuf *out, int indent)
     strbuf_addf(out, "\n%*s", indent, "");
 }
 
+/* The code point of a character that must be escaped although JSON takes it as it is (delete, C1
+ * controls, Unicode's line breaks, byte order marks, U+FFFE and U+FFFF), and its length; else 0. */
+static unsigned special_at(const char *s, size_t *ret_len)
+{
+    const unsigned char *c = (const unsigned char *)s;
+    *ret_len = 1;
+    if (c[0] == 0x7f)
+        return 0x7f;
+    if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] <= 0x9f) {
+        *ret_len = 2;
+        return c[1];
+    }
+    *ret_len = 3;
+    if (c[0] == 0xe2 && c[1] == 0x80 && (c[2] == 0xa8 || c[2] == 0xa9))
+        return 0x2000 | (c[2] & 0x3f);
+    if (c[0] == 0xef && c[1] == 0xbb && c[2] == 0xbf)
+        return 0xfeff;
+    if (c[0] == 0xef && c[1] == 0xbf && (c[2] == 0xbe || c[2] == 0xbf))
+        return 0xffc0u | (c[2] & 0x3f);
+    return 0;
+}
+
 static bool has_control(const char *s)
 {
+    size_t len;
     for (; *s; s++)
-        if (((unsigned char)*s < ' ' && *s != '\n') || *s == 0x7f)
+        if (((unsigned char)*s < ' ' && *s != '\n') || special_at(s, &len))
             return true;
     return false;
 }
@@ -64,7 +87,18 @@ static void write_block(const char *s, int indent, struct strbuf *out)
 static void write_quoted(const char *s, struct strbuf *out)
 {
     _cleanup_json_ json_t *j = json_text(s);
-    json_encode(j, out);
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    json_encode(j, &text);
+    for (const char *c = text.data; *c;) {
+        size_t len;
+        unsigned special = special_at(c, &len);
+        if (special) {
+            strbuf_addf(out, "\\u%04x", special);
+            c += len;
+        } else {
+            strbuf_addc(out, *c++);
+        }
+    }
 }
 
 static void write_string(const char *s, int indent, struct strbuf *out)
