@@ -55,6 +55,7 @@ struct ingest {
     struct ingest_layer *layers;
     size_t n_layers;
     struct worker *sync;
+    struct image *image; /* its records are in place, to be synced */
     struct loop_deferred step;
 };
 
@@ -95,6 +96,7 @@ struct ingest *ingest_cancel(struct ingest *in)
     list_remove(&in->entry);
     loop_deferred_done(&in->step);
     (void)worker_cancel(in->sync);
+    (void)image_unref(in->image);
     for (size_t i = 0; i < in->n_layers; i++) {
         unclaim(&in->layers[i]);
         if (in->layers[i].layer)
@@ -129,13 +131,18 @@ void ingest_fail(struct ingest *in, const struct error *err)
 
 /* ---- committing ---- */
 
-static struct image *write_records(struct ingest *in, struct error *err)
+static struct store_layer **held_layers(const struct ingest *in)
 {
-    struct image_store *store = in->table->store;
-    _cleanup_free_ struct store_layer **layers =
-        mem_zalloc((in->n_layers + 1) * sizeof(struct store_layer *));
+    struct store_layer **layers = mem_zalloc((in->n_layers + 1) * sizeof(struct store_layer *));
     for (size_t i = 0; i < in->n_layers; i++)
         layers[i] = in->layers[i].layer;
+    return layers;
+}
+
+static struct image *put_records(struct ingest *in, struct error *err)
+{
+    struct image_store *store = in->table->store;
+    _cleanup_free_ struct store_layer **layers = held_layers(in);
     struct image *image =
         store_image_put(store, in->config_digest, in->manifest_digest, layers, in->n_layers, err);
     for (char **name = in->names; image && *name; name++)
@@ -144,24 +151,55 @@ static struct image *write_records(struct ingest *in, struct error *err)
     return image;
 }
 
+static void on_synced(const json_t *answer, const struct error *failure, void *arg);
+
+static int start_sync(struct ingest *in, struct error *err)
+{
+    const char *args[] = {"sync", NULL};
+    struct worker_spec spec = {
+        .args = args, .cwd = in->table->store->dir, .deadline_ms = SYNC_DEADLINE_MS};
+    in->sync = worker_start(in->table->store, &spec, on_synced, in, err);
+    return in->sync ? 0 : err->code;
+}
+
 static void on_synced(const json_t *answer, const struct error *failure, void *arg)
 {
     struct ingest *in = arg;
     struct error err = ERROR_INIT;
     in->sync = NULL;
-    struct image *image = answer ? write_records(in, &err) : NULL;
-    finish(in, image, image ? NULL : failure ? failure : &err);
+    if (!answer) {
+        ingest_fail(in, failure);
+        return;
+    }
+    if (in->image) { /* the second one: the renames are on disk too */
+        struct image *image = image_ref(in->image);
+        finish(in, image, NULL);
+        (void)image_unref(image);
+        return;
+    }
+    struct image *image = put_records(in, &err);
+    if (image)
+        in->image = image_ref(image);
+    if (!image || start_sync(in, &err))
+        ingest_fail(in, &err);
 }
 
 static void commit(struct ingest *in)
 {
     struct image_store *store = in->table->store;
     struct error err = ERROR_INIT;
-    const char *args[] = {"sync", NULL};
-    struct worker_spec spec = {.args = args, .cwd = store->dir, .deadline_ms = SYNC_DEADLINE_MS};
+    _cleanup_strbuf_ struct strbuf config = STRBUF_INIT; /* a damaged one is written again */
+    if (store_image_known(store, in->config_digest, in->names) &&
+        store_blob_get(store, in->config_digest, &config, NULL) == 0) {
+        finish(in, map_get(&store->images, in->config_digest), NULL);
+        return;
+    }
+    _cleanup_free_ struct store_layer **layers = held_layers(in);
     if (store_blob_put(store, in->config_digest, in->config, in->config_len, &err) ||
         store_blob_put(store, in->manifest_digest, in->manifest, in->manifest_len, &err) ||
-        !(in->sync = worker_start(store, &spec, on_synced, in, &err)))
+        store_image_stage(store, in->config_digest, in->manifest_digest, layers, in->n_layers,
+                          in->names, &err) ||
+        start_sync(in, &err))
         ingest_fail(in, &err);
 }
 

@@ -59,14 +59,22 @@ int store_blob_put(struct image_store *store, const char *digest, const void *da
 int store_blob_get(struct image_store *store, const char *digest, struct strbuf *out,
                    struct error *err);
 
-/* Writes the image record, after everything it names was synced. An image that is there keeps its
- * manifest. Returns a borrowed image. NULL with @err. */
+/* An image enters the store in three steps, so that the loop waits for no disk: its records are
+ * staged; a worker syncs layers, blobs and what was staged; store_image_put() and
+ * store_reference_put() rename the records into place; a worker syncs again before anybody is told.
+ */
+int store_image_stage(struct image_store *store, const char *id, const char *manifest,
+                      struct store_layer *const *layers, size_t n_layers, char *const *names,
+                      struct error *err);
+/* Returns a borrowed image; one that is there stays as it is. NULL with @err. */
 struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
                               struct store_layer *const *layers, size_t n_layers,
                               struct error *err);
-/* Points @name at the image, durably; a name that pointed elsewhere moves. */
+/* Points @name at the image; a name that pointed elsewhere moves. */
 int store_reference_put(struct image_store *store, const char *name, struct image *image,
                         struct error *err);
+/* Whether the image is there and all @names (NULL-terminated) are its own already. */
+bool store_image_known(const struct image_store *store, const char *id, char *const *names);
 
 /* Loading, from store_load.c. */
 void store_load(struct image_store *store);

@@ -207,59 +207,84 @@ int store_blob_get(struct image_store *store, const char *digest, struct strbuf 
 
 /* ---- images and names ---- */
 
+static char *record_path(const struct image_store *store, const char *sub, const char *hex)
+{
+    return str_printf("%s/%s/%s.json", store->dir, sub, hex);
+}
+
 static int write_record(struct image_store *store, const char *sub, const char *hex,
                         const json_t *j, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     json_encode(j, &text);
-    _cleanup_free_ char *path = str_printf("%s/%s/%s.json", store->dir, sub, hex);
+    _cleanup_free_ char *path = record_path(store, sub, hex);
     return fs_write_atomic(path, text.data, text.len, 0600, FS_DURABLE, err);
 }
 
-static int write_image(struct image_store *store, const struct image *image, struct error *err)
+/* Writes a record beside its place, for @image; a worker's sync makes it durable, then
+ * publish_record() puts it there. Leftovers are swept when the store is opened. */
+static char *staged_path(const struct image_store *store, const char *sub, const char *hex,
+                         const char *image)
 {
-    _cleanup_json_ json_t *j = json_object();
+    return str_printf("%s/%s/%s.json.tmp-%.16s", store->dir, sub, hex, digest_digits(image));
+}
+
+static int stage_record(struct image_store *store, const char *sub, const char *hex,
+                        const char *image, const json_t *j, struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    json_encode(j, &text);
+    _cleanup_free_ char *path = staged_path(store, sub, hex, image);
+    return fs_write_atomic(path, text.data, text.len, 0600, FS_VOLATILE, err);
+}
+
+/* What was not staged is written and synced now. */
+static int publish_record(struct image_store *store, const char *sub, const char *hex,
+                          const char *image, const json_t *j, struct error *err)
+{
+    _cleanup_free_ char *from = staged_path(store, sub, hex, image);
+    _cleanup_free_ char *to = record_path(store, sub, hex);
+    if (rename(from, to) == 0)
+        return 0;
+    return errno == ENOENT ? write_record(store, sub, hex, j, err)
+                           : error_errno(err, -errno, "cannot write %s", to);
+}
+
+static json_t *image_record(const struct image *image, bool removed)
+{
+    json_t *j = json_object(), *layers = json_array();
     add_text(j, "id", image->id);
     add_text(j, "manifest", image->manifest);
     (void)json_object_set_new(j, "created", json_integer(image->created));
-    if (image->removed)
+    if (removed)
         (void)json_object_set_new(j, "removed", json_true());
-    json_t *layers = json_array();
     for (size_t i = 0; i < image->n_layers; i++)
         (void)json_array_append_new(layers, json_text(image->chain[i]));
     (void)json_object_set_new(j, "layers", layers);
-    return write_record(store, "images", digest_digits(image->id), j, err);
+    return j;
 }
 
-struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
-                              struct store_layer *const *layers, size_t n_layers, struct error *err)
+static struct image *make_image(const char *id, const char *manifest,
+                                struct store_layer *const *layers, size_t n_layers)
 {
-    struct image *image = map_get(&store->images, id);
-    bool had = image != NULL;
-    if (!had) {
-        image = store_image_new(id);
-        image->created = time_now_nano();
-        image->chain = mem_zalloc((n_layers + 1) * sizeof(*image->chain));
-        for (size_t i = 0; i < n_layers; i++) {
-            memcpy(image->chain[i], layers[i]->chain, IMAGE_ID_MAX);
-            image->size += layers[i]->bytes;
-        }
-        image->n_layers = n_layers;
+    struct image *image = store_image_new(id);
+    (void)snprintf(image->manifest, sizeof(image->manifest), "%s", manifest);
+    image->created = time_now_nano();
+    image->chain = mem_zalloc((n_layers + 1) * sizeof(*image->chain));
+    for (size_t i = 0; i < n_layers; i++) {
+        memcpy(image->chain[i], layers[i]->chain, IMAGE_ID_MAX);
+        image->size += layers[i]->bytes;
     }
-    if (!had) /* the first one stays: a name by digest may have come with it */
-        (void)snprintf(image->manifest, sizeof(image->manifest), "%s", manifest);
-    image->removed = false;
-    if (write_image(store, image, err)) {
-        if (!had)
-            (void)image_unref(image);
-        return NULL;
-    }
-    if (!had) {
-        for (size_t i = 0; i < n_layers; i++)
-            layers[i]->images++;
-        map_set(&store->images, id, image);
-    }
+    image->n_layers = n_layers;
     return image;
+}
+
+static json_t *reference_record(const char *name, const char *image)
+{
+    json_t *j = json_object();
+    add_text(j, "reference", name);
+    add_text(j, "image", image);
+    return j;
 }
 
 static void reference_hex(const char *name, char hex[SHA256_HEX_LEN + 1])
@@ -267,21 +292,78 @@ static void reference_hex(const char *name, char hex[SHA256_HEX_LEN + 1])
     sha256_hex(name, strlen(name), hex);
 }
 
+static bool names_image(const struct image_store *store, const char *name, const char *image)
+{
+    const struct store_reference *reference = map_get(&store->references, name);
+    return reference && str_eq(reference->image, image);
+}
+
+static bool listed(const struct image_store *store, const char *id)
+{
+    const struct image *image = map_get(&store->images, id);
+    return image && !image->removed;
+}
+
+bool store_image_known(const struct image_store *store, const char *id, char *const *names)
+{
+    for (; *names; names++)
+        if (!names_image(store, *names, id))
+            return false;
+    return listed(store, id);
+}
+
+int store_image_stage(struct image_store *store, const char *id, const char *manifest,
+                      struct store_layer *const *layers, size_t n_layers, char *const *names,
+                      struct error *err)
+{
+    int r = 0;
+    if (!listed(store, id)) {
+        _cleanup_(image_unrefp) struct image *image = make_image(id, manifest, layers, n_layers);
+        _cleanup_json_ json_t *j = image_record(image, false);
+        r = stage_record(store, "images", digest_digits(id), id, j, err);
+    }
+    for (; *names && !r; names++) {
+        char hex[SHA256_HEX_LEN + 1];
+        reference_hex(*names, hex);
+        _cleanup_json_ json_t *j = reference_record(*names, id);
+        r = names_image(store, *names, id) ? 0 : stage_record(store, "references", hex, id, j, err);
+    }
+    return r;
+}
+
+struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
+                              struct store_layer *const *layers, size_t n_layers, struct error *err)
+{
+    struct image *there = map_get(&store->images, id);
+    if (there && !there->removed)
+        return there;
+    _cleanup_(image_unrefp) struct image *image =
+        there ? image_ref(there) : make_image(id, manifest, layers, n_layers);
+    _cleanup_json_ json_t *j = image_record(image, false);
+    if (publish_record(store, "images", digest_digits(id), id, j, err))
+        return NULL;
+    image->removed = false;
+    if (!there) {
+        for (size_t i = 0; i < n_layers; i++)
+            layers[i]->images++;
+        map_set(&store->images, id, image_ref(image));
+    }
+    return image;
+}
+
 int store_reference_put(struct image_store *store, const char *name, struct image *image,
                         struct error *err)
 {
-    struct store_reference *old = map_get(&store->references, name);
-    if (old && str_eq(old->image, image->id))
+    if (names_image(store, name, image->id))
         return 0;
+    const struct store_reference *old = map_get(&store->references, name);
+    struct image *before = old ? map_get(&store->images, old->image) : NULL;
     char hex[SHA256_HEX_LEN + 1];
     reference_hex(name, hex);
-    _cleanup_json_ json_t *j = json_object();
-    add_text(j, "reference", name);
-    add_text(j, "image", image->id);
-    int r = write_record(store, "references", hex, j, err);
+    _cleanup_json_ json_t *j = reference_record(name, image->id);
+    int r = publish_record(store, "references", hex, image->id, j, err);
     if (r)
         return r;
-    struct image *before = old ? map_get(&store->images, old->image) : NULL;
     struct store_reference reference = {.name = str_dup(name)};
     (void)snprintf(reference.image, sizeof(reference.image), "%s", image->id);
     map_set(&store->references, name, mem_dup(&reference, sizeof(reference)));
@@ -339,8 +421,10 @@ static int drop_reference(struct image_store *store, const char *name, struct er
 int store_image_drop(struct image_store *store, struct image *image, struct error *err)
 {
     if (map_count(&image->uses)) {
-        image->removed = true;
-        return write_image(store, image, err);
+        _cleanup_json_ json_t *j = image_record(image, true);
+        int r = write_record(store, "images", digest_digits(image->id), j, err);
+        image->removed = r == 0;
+        return r;
     }
     _cleanup_free_ char *path =
         str_printf("%s/images/%s.json", store->dir, digest_digits(image->id));
