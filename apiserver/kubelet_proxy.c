@@ -114,8 +114,10 @@ static void on_log_headers(struct http_call *call, const struct http_response *r
     struct proxy_op *op = arg;
     (void)call;
     op->status = response->status;
-    if (response->status == 200)
+    if (response->status == 200) {
         http_exchange_begin(op->r->x, 200, "text/plain", -1);
+        http_exchange_set_patient(op->r->x); /* somebody may read this in a pager */
+    }
 }
 
 static void on_log_drain(struct http_exchange *x, void *arg)

@@ -259,6 +259,7 @@ void serve_logs(struct http_exchange *x, const struct route *route)
     loop_timer_init(&l->ended, l->k->loop, "end of a log", on_ended, l);
     http_exchange_on_close(x, on_gone, l);
     http_exchange_begin(x, 200, "text/plain", -1);
+    http_exchange_set_patient(x); /* somebody may read this in a pager */
     http_exchange_on_drain(x, PENDING_LOW, on_drain, l);
     if (l->follow)
         follow(l);
