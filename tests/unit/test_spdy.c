@@ -392,6 +392,7 @@ static void pings_are_answered_and_missed(_unused_ void **state)
 
 static void malformed_frames_end_the_session(_unused_ void **state)
 {
+    /* NOLINTBEGIN(bugprone-suspicious-missing-comma): long frames span lines */
     static const char *const cases[] = {
         "80020001000000080000000000000000",               /* version 2 */
         "8003000100ffffff",                               /* control frame too large */
@@ -402,12 +403,13 @@ static void malformed_frames_end_the_session(_unused_ void **state)
         "80030006000000080000000100000001",               /* long PING */
         "800300090000000400000001",                       /* short WINDOW_UPDATE */
         "8003000900000008000000007fffffff",               /* the session's window overflows */
-        /* even number from a client; the same number twice */
+        /* an even number from a client; the same number twice (two frames in one string) */
         "80030001000000290000000200000000000078f9e3c6a7c26260606004a7b392a2d4c45c6851c29a0a0a680000"
         "0000ffff",
         "80030001000000290000000100000000000078f9e3c6a7c26260606004a7b392a2d4c45c6851c29a0a0a680000"
         "0000ffff800300010000001700000001000000000000c22e555c92929907000000ffff",
     };
+    /* NOLINTEND(bugprone-suspicious-missing-comma) */
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct fixture f;
         start(&f, true);
