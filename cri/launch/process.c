@@ -184,6 +184,21 @@ static int set_credentials(const struct launch_job *job, struct error *err)
     return r;
 }
 
+/* The profile is taken at the next exec. Kernels with more than one security module have the first
+ * path. */
+static int confine(const struct launch_process *p, struct error *err)
+{
+    if (!p->apparmor || str_eq(p->apparmor, "unconfined"))
+        return 0;
+    _cleanup_free_ char *text = str_printf("exec %s", p->apparmor);
+    int r = fs_write_text("/proc/self/attr/apparmor/exec", text, NULL);
+    if (r == -ENOENT)
+        r = fs_write_text("/proc/self/attr/exec", text, NULL);
+    if (r < 0)
+        return error_errno(err, r, "AppArmor profile \"%.200s\" (is it loaded?)", p->apparmor);
+    return 0;
+}
+
 static const char *variable(const char *const *env, const char *name)
 {
     size_t len = strlen(name);
@@ -256,7 +271,9 @@ int process_become(struct launch_job *job, struct error *err)
         env[n] = str_printf("HOME=%s", job->home ? job->home : "/");
     own_streams(job);
     (void)umask(022);
-    int r = set_credentials(job, err);
+    int r = confine(p, err);
+    if (r == 0)
+        r = set_credentials(job, err);
     if (r == 0 && close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
         r = error_errno(err, -errno, "close the descriptors");
     if (r == 0)

@@ -14,21 +14,61 @@
 #include "base/fs.h"
 #include "cri/launch/launch.h"
 
+#define MOUNTINFO_MAX (64U << 20)
+
+/* Whether the mount that @fd is on gives what happens below it to others ("shared:") or takes it
+ * from others ("master:"), by its optional fields in mountinfo (proc(5)). */
+static bool propagates(int fd, bool receive_only)
+{
+    struct statx st;
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID) ||
+        fs_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text, NULL) < 0)
+        return true; /* cannot be told: as before */
+    char *save = NULL;
+    for (char *line = text.len ? strtok_r(text.data, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *tail = strstr(line, " - ");
+        if (strtoull(line, NULL, 10) != st.stx_mnt_id || !tail)
+            continue;
+        *tail = '\0';
+        return strstr(line, " shared:") || (receive_only && strstr(line, " master:"));
+    }
+    return true;
+}
+
+static int check_propagation(const struct launch_mount *m, struct error *err)
+{
+    if (m->propagation == LAUNCH_PRIVATE)
+        return 0;
+    _cleanup_close_ int fd = open(m->source, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, -errno, "mount %s: %s", m->target, m->source);
+    if (propagates(fd, m->propagation == LAUNCH_SLAVE))
+        return 0;
+    return error_set(err, -EINVAL,
+                     "mount %s: %s is not on a shared mount%s, as its propagation needs", m->target,
+                     m->source, m->propagation == LAUNCH_SLAVE ? " or a slave" : "");
+}
+
 static int prepare_bind(const struct launch_mount *m, struct error *err)
 {
     static const uint64_t kinds[] = {
         [LAUNCH_PRIVATE] = MS_PRIVATE, [LAUNCH_SLAVE] = MS_SLAVE, [LAUNCH_SHARED] = MS_SHARED};
+    int r = check_propagation(m, err);
+    if (r < 0)
+        return r;
     int fd = mount_clone(AT_FDCWD, m->source, true, err);
     if (fd < 0)
         return error_prefix(err, fd, "mount %s", m->target);
     struct mount_attr attr = {.propagation = kinds[m->propagation]};
     if (mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0) {
-        int r = error_errno(err, -errno, "mount %s: propagation", m->target);
+        r = error_errno(err, -errno, "mount %s: propagation", m->target);
         (void)close(fd);
         return r;
     }
     if (m->readonly) {
-        int r = mount_set_readonly(fd, m->recursive_readonly, err);
+        r = mount_set_readonly(fd, m->recursive_readonly, err);
         if (r < 0) {
             (void)close(fd);
             return error_prefix(err, r, "mount %s", m->target);

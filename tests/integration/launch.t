@@ -180,7 +180,7 @@ new_layer
 out=$(pod <<X
 create x $OPTS cgroup=$C/x pids=64 memory=67108864 -- sleep 100
 run x
-exec x e1 cgroup=$C/x seccomp user=web env=E=1 -- sh -c 'echo out; echo err >&2; id -u; echo \$E \$HOME; grep -E "^(Seccomp:|CapBnd)" /proc/self/status; cat /proc/1/cmdline; ls /proc/self/fd | tr "\\n" " "; exit 9'
+exec x e1 cgroup=$C/x seccomp user=web env=E=1 -- sh -c 'echo out; echo err >&2; id -u; echo \$E \$HOME; grep -E "^(Seccomp:|CapBnd)" /proc/self/status; tr "\\0" " " </proc/1/cmdline; ls /proc/self/fd | tr "\\n" " "; exit 9'
 exec x e2 cgroup=$C/x -- nothere
 exec x e3 cgroup=$C/x tty -- sh -c 'stty size; tty'
 exec x e4 cgroup=$C/x -- sh -c 'grep -E "memory|0::" /proc/self/cgroup; hostname; readlink /proc/self/ns/pid; readlink /proc/1/ns/pid'
@@ -364,6 +364,28 @@ wait pv
 X
 )
 like "$(content "$T/logs/pv.log")" $'mounted\n[0-9]{2,}\nsysctl' "a privileged container"
+
+new_layer
+mkdir -p "$T/prop" "$T/alone"
+mount -t tmpfs tmpfs "$T/prop" && mount --make-shared "$T/prop" && mkdir "$T/prop/a" "$T/prop/b"
+mount -t tmpfs tmpfs "$T/alone" && mount --make-private "$T/alone"
+P2=$T/pod2
+mkdir -p "$P2"
+out=$({ cat <<X
+start 7
+create pr $OPTS log=$T/logs/pr.log privileged caps=all mount=$T/prop:/both:shared mount=$T/prop:/in:slave mount=$T/prop:/none -- sh -c 'mount -t tmpfs none /both/a && touch /both/a/f; mount -t tmpfs none /none/b; sleep 0.6; ls /both/b /in/b /none/a'
+run pr
+X
+    eventually 3 test -e "$T/prop/a/f" && echo >"$T/seen"
+    grep -c " $T/prop/b " /proc/mounts >"$T/leaked"
+    mount -t tmpfs tmpfs "$T/prop/b" && touch "$T/prop/b/g"
+    printf 'wait pr\ncreate al %s mount=%s:/x:slave -- true\nrun al\nshutdown\nclosed\n' "$OPTS" "$T/alone"; } |
+    timeout 60 "$B/tests/bin/shim-drive" "$P2" "$LIBEXEC" "$C/shims" 2>&1)
+if [ -e "$T/seen" ]; then pass "Bidirectional: the host sees what is mounted inside"; else fail "Bidirectional: the host sees what is mounted inside" "$out"; fi
+is "$(cat "$T/leaked")" 0 "None: the host does not"
+like "$(content "$T/logs/pr.log")" $'/both/b:\ng\n\n/in/b:\ng\n\n/none/a:$' "and both directions, and none, seen from inside"
+like "$out" 'failed -22 128 .*not on a shared mount' "propagation that the source cannot give is refused"
+unmount
 
 new_layer
 out=$(POD="sysctl=net.ipv4.ip_unprivileged_port_start=80" pod <<X

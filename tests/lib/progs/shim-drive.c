@@ -15,7 +15,9 @@
  *   attach ID TEXT MS                                          → what comes back within MS
  *   attach-stuck ID                                            → attached; never reads
  *   state · shutdown · closed (waits for the end of the shim) · sleep MS
- *   bench N KEY=VALUE… -- ARG…       N times create, run, kill, wait, remove: microseconds of each
+ *   bench-pod N                      N pods, one after the other: microseconds to ready, to ended,
+ * to clean bench N KEY=VALUE… -- ARG…       N times create, run, kill, wait, remove: microseconds
+ * of each
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -528,6 +530,38 @@ static void do_bench(struct drive *d, char **w)
                  (unsigned long long)(sum[2] / n), (unsigned long long)(sum[3] / n));
 }
 
+/* Needs subdirectories 0 … N-1 of the directory. */
+static void do_bench_pod(struct drive *d, char **w)
+{
+    unsigned long n = strtoul(w[1], NULL, 10);
+    uint64_t sum[3] = {0};
+    const char *top = d->dir;
+    for (unsigned long i = 0; i < n; i++) {
+        _cleanup_free_ char *dir = str_printf("%s/%lu", top, i);
+        char *start[] = {w[0], (char *)(uintptr_t) "7", (char *)(uintptr_t) "hostname=bench", NULL};
+        d->dir = dir;
+        uint64_t t0 = now_us();
+        do_start(d, start);
+        uint64_t t1 = now_us();
+        if (!d->shim)
+            break;
+        (void)finish(d, shim_shutdown(d->shim, on_reply, d), NULL);
+        while (!d->closed)
+            turn(d);
+        uint64_t t2 = now_us();
+        d->shim = shim_free(d->shim);
+        d->closed = false;
+        (void)shim_clean(dir, NULL);
+        sum[0] += t1 - t0;
+        sum[1] += t2 - t1;
+        sum[2] += now_us() - t2;
+    }
+    d->dir = top;
+    (void)printf("bench-pod ready %llu ended %llu clean %llu us\n",
+                 (unsigned long long)(sum[0] / n), (unsigned long long)(sum[1] / n),
+                 (unsigned long long)(sum[2] / n));
+}
+
 static bool do_simple(struct drive *d, char **w)
 {
     int r = 0;
@@ -566,6 +600,8 @@ static void command(struct drive *d, char **w)
         do_attach(d, w);
     else if (str_eq(w[0], "attach-stuck"))
         do_attach_stuck(d, w[1]);
+    else if (str_eq(w[0], "bench-pod"))
+        do_bench_pod(d, w);
     else if (str_eq(w[0], "bench"))
         do_bench(d, w);
     else if (str_eq(w[0], "state"))
