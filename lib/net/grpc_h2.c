@@ -110,9 +110,9 @@ static size_t message_length(const uint8_t *header)
 static int front_message(const struct h2_stream *s, size_t *ret_len)
 {
     size_t have = s->in.len - s->in_off;
-    const uint8_t *p = (const uint8_t *)s->in.data + s->in_off;
     if (have < FRAME_HEADER)
         return 0;
+    const uint8_t *p = (const uint8_t *)s->in.data + s->in_off;
     *ret_len = message_length(p);
     if (p[0] != 0 || *ret_len > s->message_max)
         return -1;

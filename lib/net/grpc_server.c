@@ -442,6 +442,20 @@ const char *rpc_server_path(const struct rpc_server_call *call)
 }
 
 /* ---- listening ---- */
+void rpc_server_adopt(struct rpc_server *server, int fd)
+{
+    struct h2_conn_options options = {.server = true, .streams_max = server->calls_max};
+    struct bufferevent *bev = NULL;
+    if (server->n_conns < CONNS_MAX && evutil_make_socket_nonblocking(fd) == 0)
+        bev = bufferevent_socket_new(loop_base(server->rpc->loop), fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!bev) {
+        (void)close(fd);
+        return;
+    }
+    server->n_conns++;
+    (void)h2_conn_new(server->rpc->loop, bev, &options, &conn_ops, server, &server->conns);
+}
+
 static void on_connection(int fd, _unused_ short events, void *arg)
 {
     struct rpc_server *s = arg;
@@ -453,16 +467,7 @@ static void on_connection(int fd, _unused_ short events, void *arg)
         }
         return;
     }
-    if (s->n_conns >= CONNS_MAX)
-        return;
-    struct bufferevent *bev =
-        bufferevent_socket_new(loop_base(s->rpc->loop), conn, BEV_OPT_CLOSE_ON_FREE);
-    if (!bev)
-        return;
-    (void)TAKE_FD(conn);
-    struct h2_conn_options options = {.server = true, .streams_max = s->calls_max};
-    s->n_conns++;
-    (void)h2_conn_new(s->rpc->loop, bev, &options, &conn_ops, s, &s->conns);
+    rpc_server_adopt(s, TAKE_FD(conn));
 }
 
 static void on_rested(void *arg)

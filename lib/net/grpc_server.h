@@ -57,6 +57,8 @@ void rpc_server_add(struct rpc_server *server, const struct rpc_server_method *m
 /* Binds the socket with mode 0600 and serves. A socket file that nobody listens on is replaced.
  * -EADDRINUSE when a live process listens there, -ENAMETOOLONG, or -errno. */
 int rpc_server_start(struct rpc_server *server, struct error *err);
+/* Serves a connected stream socket that was accepted or made elsewhere; takes @fd. */
+void rpc_server_adopt(struct rpc_server *server, int fd);
 /* Removes the socket file, closes all connections, cancels every call (their on_cancel is called
  * before this returns; handlers may still finish them after). NULL is harmless. */
 struct rpc_server *rpc_server_free(struct rpc_server *server);
