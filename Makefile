@@ -12,6 +12,7 @@ libexecdir ?= $(prefix)/libexec
 datadir  ?= $(prefix)/share
 unitdir  ?= $(prefix)/lib/systemd/system
 CC       ?= gcc
+OBJCOPY  ?= objcopy
 SANITIZE ?=
 
 Q := $(if $(V),,@)
@@ -123,6 +124,15 @@ $(call program_of,$(1)): $(B)/obj/$(1)/main.o $(B)/lib/lib$(subst /,-,$(1)).a $(
 endef
 $(foreach d,$(PROG_DIRS),$(eval $(call PROGRAM,$(d))))
 
+# The etcd client alone, with what it needs of lib/; nothing but etcd_* is visible outside.
+ETCD_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard etcd-client/*.c lib/net/grpc_*.c) \
+              $(addprefix lib/base/,error.c fs.c log.c loop.c strbuf.c)) $(B)/obj/gen/etcd-client/proto/etcd.pb-c.o
+$(B)/lib/libcoracle-etcd.a: $(ETCD_OBJ)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	$(Q)$(LD) -r -o $(B)/lib/coracle-etcd.o $^ && $(OBJCOPY) --wildcard --keep-global-symbol='etcd_*' $(B)/lib/coracle-etcd.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(B)/lib/coracle-etcd.o
+
 # ---- tests ----
 $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_LIB_OBJ) $(COMPONENT_LIBS) $(LIB)
 	$(call say,LD,$@)
@@ -215,7 +225,15 @@ coverage: ## line coverage of the unit tests
 	$(Q)find build/coverage -name '*.gcda' | xargs gcov -n 2>/dev/null | awk '/^File .*(lib|apiserver|controllers|kubelet|cri|proxy|cli|etcd-client)\//{f=$$2} /^Lines/ && f{print f, $$2, $$3, $$4; f=""}' | sort -u
 
 # ---- installation ----
-install: all ## install to $(DESTDIR)$(prefix)
+.PHONY: install-etcd-client
+install-etcd-client: $(B)/lib/libcoracle-etcd.a ## install the etcd client library, its header and pkg-config file
+	install -d $(DESTDIR)$(prefix)/include/coracle-etcd $(DESTDIR)$(prefix)/lib/pkgconfig
+	install -m 644 etcd-client/etcd.h $(DESTDIR)$(prefix)/include/coracle-etcd/
+	install -m 644 $(B)/lib/libcoracle-etcd.a $(DESTDIR)$(prefix)/lib/
+	sed 's|@prefix@|$(prefix)|; s|@version@|$(VERSION:v%=%)|' etcd-client/coracle-etcd.pc.in \
+	  > $(DESTDIR)$(prefix)/lib/pkgconfig/coracle-etcd.pc
+
+install: all install-etcd-client ## install to $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/coracle $(DESTDIR)$(unitdir)
 	install -m 755 $(B)/bin/coracle $(DESTDIR)$(bindir)/
 	install -m 755 $(filter $(B)/libexec/%,$(PROGRAMS)) $(DESTDIR)$(libexecdir)/coracle/
@@ -223,8 +241,9 @@ install: all ## install to $(DESTDIR)$(prefix)
 	  sed 's|@bindir@|$(bindir)|g' "$$u" > $(DESTDIR)$(unitdir)/$${u##*/}; done
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(bindir)/coracle
-	rm -rf $(DESTDIR)$(libexecdir)/coracle
+	rm -f $(DESTDIR)$(bindir)/coracle $(DESTDIR)$(prefix)/lib/libcoracle-etcd.a \
+	  $(DESTDIR)$(prefix)/lib/pkgconfig/coracle-etcd.pc
+	rm -rf $(DESTDIR)$(prefix)/include/coracle-etcd $(DESTDIR)$(libexecdir)/coracle
 	for u in manifests/systemd/*.service; do rm -f $(DESTDIR)$(unitdir)/$${u##*/}; done
 
 clean: ## remove what was built
