@@ -129,8 +129,11 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     int code = evutil_socket_geterror(bufferevent_getfd(bev));
     bool eof = what & BEV_EVENT_EOF;
     /* The master side of a terminal says so when the other side has been closed. */
-    if ((what & BEV_EVENT_ERROR) && errno == EIO && !bufferevent_openssl_get_ssl(bev))
+    if ((what & BEV_EVENT_ERROR) && code == EIO && !bufferevent_openssl_get_ssl(bev))
         eof = true;
+    /* A pipe's reader has gone: seen by trying to read from the writing end. */
+    if (b->write_only && code == EBADF)
+        code = EPIPE;
     stream_ref(&b->base);
     if (eof) {
         stream_eof(&b->base);

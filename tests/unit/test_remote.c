@@ -8,12 +8,15 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "base/fs.h"
 #include "net/remote.h"
+#include "net/x509.h"
 
 struct fixture {
     struct loop *loop;
     struct http_server *server;
-    uint16_t port;
+    struct tls_server *tls;
+    uint16_t port, tls_port;
     char *url;
     /* the server's side */
     struct remote_server *remote;
@@ -222,6 +225,25 @@ static int setup(void **state)
     return 0;
 }
 
+/* Listens with TLS too, with a certificate that signs itself. */
+static void serve_tls(struct fixture *f)
+{
+    static const char *const addresses[] = {"127.0.0.1", NULL};
+    const struct x509_request q = {
+        .common_name = "test", .ip_addresses = addresses, .usage = X509_SERVER, .days = 1};
+    _cleanup_x509_pair_ struct x509_pair p = {.cert = NULL};
+    char dir[] = "/tmp/coracle-remote-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    _cleanup_free_ char *cert = fs_join(dir, "crt"), *key = fs_join(dir, "key");
+    assert_int_equal(x509_self_signed(&q, &p, NULL), 0);
+    assert_int_equal(x509_pair_write(&p, cert, key, NULL), 0);
+    const struct tls_server_options o = {.cert_file = cert, .key_file = key};
+    assert_int_equal(tls_server_new(&o, &f->tls, NULL), 0);
+    assert_int_equal(fs_remove_tree(dir, NULL), 0);
+    assert_int_equal(http_server_listen_tcp(f->server, "127.0.0.1", 0, f->tls, &f->tls_port, NULL),
+                     0);
+}
+
 static void run(struct fixture *f, int ms)
 {
     for (uint64_t end = now_ms() + (uint64_t)ms; now_ms() < end;) {
@@ -250,6 +272,7 @@ static int teardown(void **state)
     (void)remote_server_free(f->remote);
     (void)portforward_server_free(f->forward);
     (void)http_server_free(f->server);
+    (void)tls_server_unref(f->tls);
     run(f, 20);
     (void)loop_free(f->loop);
     strbuf_done(&f->got);
@@ -261,8 +284,10 @@ static int teardown(void **state)
 
 static void exec(struct fixture *f, const char *path, struct remote_options options)
 {
-    f->url = str_printf("http://127.0.0.1:%u%s", f->port, path);
-    const struct upgrade_request q = {.url = f->url};
+    const struct tls_client_config insecure = {.insecure = true};
+    f->url = f->tls ? str_printf("https://127.0.0.1:%u%s", f->tls_port, path)
+                    : str_printf("http://127.0.0.1:%u%s", f->port, path);
+    const struct upgrade_request q = {.url = f->url, .tls = &insecure};
     assert_int_equal(
         remote_client_start(f->loop, &q, &options, &client_handler, f, &f->client, NULL), 0);
 }
@@ -298,10 +323,9 @@ static void refusals(void **state)
     assert_string_equal(f->text, "pods \"x\" not found");
 }
 
-static void stdin_is_echoed(void **state)
+static void echo(struct fixture *f)
 {
     static char block[50000];
-    struct fixture *f = *state;
     exec(f, "/exec?stdin=1&stdout=1&tty=1",
          (struct remote_options){.want_stdin = true, .want_stdout = true, .tty = true});
     until(f, &f->ready);
@@ -320,6 +344,31 @@ static void stdin_is_echoed(void **state)
     assert_int_equal(f->got.len, 2000000);
     assert_int_equal(f->columns, 80);
     assert_int_equal(f->rows, 24);
+}
+
+static void stdin_is_echoed(void **state)
+{
+    echo(*state);
+}
+
+static void stdin_is_echoed_over_tls(void **state)
+{
+    serve_tls(*state);
+    echo(*state);
+}
+
+static void an_unknown_server_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    serve_tls(f);
+    f->url = str_printf("https://127.0.0.1:%u/exec?stdout=1", f->tls_port);
+    const struct upgrade_request q = {.url = f->url};
+    const struct remote_options options = {.want_stdout = true};
+    assert_int_equal(
+        remote_client_start(f->loop, &q, &options, &client_handler, f, &f->client, NULL), 0);
+    until(f, &f->exited);
+    assert_int_equal(f->code, -EPROTO);
+    assert_non_null(strstr(f->text, "self-signed"));
 }
 
 static void a_slow_command_holds_its_client_back(void **state)
@@ -550,6 +599,8 @@ int main(void)
         TEST(failures_to_run),
         TEST(refusals),
         TEST(stdin_is_echoed),
+        TEST(stdin_is_echoed_over_tls),
+        TEST(an_unknown_server_is_refused),
         TEST(a_slow_command_holds_its_client_back),
         TEST(a_client_that_goes_is_told),
         TEST(versions_are_negotiated),
