@@ -103,7 +103,8 @@ static void write_quoted(const char *s, struct strbuf *out)
 
 static void write_string(const char *s, int indent, struct strbuf *out)
 {
-    if (is_block(s)) {
+    /* Without indentation, lines could be taken for the marks between documents. */
+    if (indent && is_block(s)) {
         write_block(s, indent, out);
     } else if (has_control(s) || strchr(s, '\n') || !*s || !yaml_plain_is_string(s)) {
         write_quoted(s, out);

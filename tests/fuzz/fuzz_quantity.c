@@ -13,7 +13,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (quantity_parse(text, &q, NULL) < 0)
         return 0;
     if (quantity_parse(quantity_format(&q, buf), &again, NULL) < 0 ||
-        quantity_compare(&q, &again) != 0 || strcmp(quantity_format(&again, second), buf) != 0)
+        quantity_compare(&q, &again) != 0)
+        abort();
+    /* A binary quantity that no suffix divides ("1312.5Ki") is written without one. */
+    if (again.form == q.form && strcmp(quantity_format(&again, second), buf) != 0)
         abort();
     sum = q;
     quantity_add(&sum, &q);
