@@ -112,6 +112,16 @@ static void flush_and_close(struct http_conn *c)
         linger(c);
 }
 
+void http_conn_retire(struct http_conn *c)
+{
+    if (c->state != CONN_HEAD)
+        return;
+    if (pending(c) > 0)
+        flush_and_close(c);
+    else
+        http_conn_close(c);
+}
+
 /* Answers what never became an exchange. */
 static void refuse(struct http_conn *c, int status, const char *text)
 {
@@ -192,8 +202,10 @@ static void feed_body(struct http_conn *c)
         return;
     }
     if (!c->body_done) {
-        if (c->peer_eof && evbuffer_get_length(input(c)) == 0)
+        if (c->peer_eof && evbuffer_get_length(input(c)) == 0 && c->x)
             http_conn_close(c);
+        else if (c->peer_eof && evbuffer_get_length(input(c)) == 0)
+            flush_and_close(c);
         else if (wants_body(c))
             loop_timer_set(&c->timer, c->server->options.body_timeout_ms);
         else

@@ -232,9 +232,7 @@ void http_server_drain(struct http_server *s, uint64_t deadline_ms, void (*cb)(v
     LIST_FOR_EACH(e, &s->listeners)
         listener_free(LIST_ENTRY(e, struct listener, entry));
     LIST_FOR_EACH(e, &s->conns) {
-        struct http_conn *c = LIST_ENTRY(e, struct http_conn, entry);
-        if (c->state == CONN_HEAD && !c->x)
-            http_conn_close(c);
+        http_conn_retire(LIST_ENTRY(e, struct http_conn, entry));
     }
     if (s->n_conns == 0)
         loop_defer(&s->drained);

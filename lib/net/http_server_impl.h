@@ -106,6 +106,8 @@ struct http_exchange {
 int http_conn_new(struct http_server *s, int fd, struct tls_server *tls);
 /* Closes at once; an exchange loses its connection. */
 void http_conn_close(struct http_conn *c);
+/* Closes a connection that is between requests, once its last reply is sent. */
+void http_conn_retire(struct http_conn *c);
 /* Looks again at what can be done: the exchange has ended or wants its body. Later, on the loop. */
 void http_conn_wake(struct http_conn *c);
 /* The exchange has ended; @keep: its reply was whole. */

@@ -70,10 +70,10 @@ static void on_request(struct http_exchange *x, void *arg)
     } else if (strcmp(path, "/redirect") == 0) {
         http_exchange_add_header(x, "Location", "/who");
         http_exchange_reply(x, 307, NULL, "ignored", 7);
-    } else if (strcmp(path, "/cut") == 0) {
-        http_exchange_begin(x, 200, NULL, -1);
-        http_exchange_write(x, "half", 4);
-        http_exchange_end(x);
+    } else if (strcmp(path, "/elsewhere") == 0) {
+        _cleanup_free_ char *to = str_printf("http://localhost:%u/who", f->plain);
+        http_exchange_add_header(x, "Location", to);
+        http_exchange_reply(x, 307, NULL, "ignored", 7);
     } else if (strcmp(path, "/torn") == 0) {
         http_exchange_begin(x, 200, NULL, 100);
         http_exchange_write(x, "half", 4);
@@ -236,6 +236,16 @@ static void unix_sockets_and_redirects(void **state)
          f->plain, "/redirect");
     assert_int_equal(f->status, 200);
     assert_string_equal(f->body, "00  - t");
+    /* Another host must not learn the token, whichever way it was given. */
+    call(f, (struct http_request){.max_redirects = 2, .bearer_token = "t"}, "http://127.0.0.1",
+         f->plain, "/elsewhere");
+    assert_string_equal(f->body, "00  - -");
+    struct http_headers h = HTTP_HEADERS_INIT;
+    http_headers_add(&h, "Authorization", "Bearer t");
+    call(f, (struct http_request){.max_redirects = 2, .headers = &h}, "http://127.0.0.1", f->plain,
+         "/elsewhere");
+    assert_string_equal(f->body, "00  - -");
+    http_headers_done(&h);
 }
 
 static void client_certificates_are_told_apart(void **state)

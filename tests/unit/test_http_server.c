@@ -419,6 +419,18 @@ static void an_upgrade_hands_over_the_bytes(_unused_ void **state)
     stop(&f);
 }
 
+static void a_cut_request_still_gets_its_refusal(_unused_ void **state)
+{
+    struct fixture f;
+    start(&f, NULL);
+    say(&f, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    (void)shutdown(f.fd, SHUT_WR);
+    run(&f, 2000);
+    assert_true(f.eof);
+    assert_non_null(strstr(strbuf_text(&f.got), "POST /x?"));
+    stop(&f);
+}
+
 static void timeouts_end_connections(_unused_ void **state)
 {
     const struct http_server_options options = {
@@ -503,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_vanished_client_is_told),
         cmocka_unit_test(a_half_closed_client_gets_its_reply),
         cmocka_unit_test(an_upgrade_hands_over_the_bytes),
+        cmocka_unit_test(a_cut_request_still_gets_its_refusal),
         cmocka_unit_test(timeouts_end_connections),
         cmocka_unit_test(draining_waits_for_exchanges),
         cmocka_unit_test(unix_sockets_are_replaced_only_when_stale),
