@@ -120,7 +120,7 @@ like "$log" 'CapEff:.0000000000000000|CapEff:.00000000a80425fb' "effective set"
 like "$log" 'NoNewPrivs:.1' "no_new_privs"
 like "$log" "touch: /tmp/x: Read-only" "read-only root"
 like "$log" $'\n500\n99\n' "oom_score_adj and a resource limit"
-like "$log" $'\nerr' "/dev/stderr can be opened by the user"
+like "$(cut -d' ' -f2- "$T/logs/u.log")" 'stderr F err' "/dev/stderr can be opened by the user"
 
 # ---- what goes wrong is said ----
 : >"$T/afile"
@@ -152,7 +152,7 @@ new_layer
 mkdir -p "$T/vol"
 echo data >"$T/vol/f"
 out=$(pod <<X
-create b $OPTS log=$T/logs/b.log mount=$T/vol:/escape/in mount=$T/vol/f:/etc/one:ro mount=$T/vol:/var/run/secrets:ro mount=$T/vol:/rw -- sh -c 'cat /etc/one /var/run/secrets/f; (echo x >/etc/one) 2>&1; touch /var/run/secrets/y; touch /rw/y && echo wrote'
+create b $OPTS log=$T/logs/b.log mount=$T/vol:/escape/in mount=$T/vol/f:/etc/one:ro mount=$T/vol:/var/run/secrets:ro mount=$T/vol:/rw -- sh -c 'cat /etc/one /var/run/secrets/f; (echo x >/etc/one) 2>&1; touch /var/run/secrets/y 2>&1; touch /rw/y && echo wrote'
 run b
 wait b
 X
@@ -165,12 +165,12 @@ is "$(ls "$T/vol")" $'f\ny' "and what was written is there"
 new_layer
 if v2 || [ -d /sys/fs/cgroup/devices ]; then
     out=$(pod <<X
-create d $OPTS log=$T/logs/d.log cgroup=$C/d -- sh -c 'mknod /tmp/m c 1 11; head -c1 /tmp/m; mknod /tmp/z c 1 5; head -c1 /dev/zero | wc -c; mknod /tmp/b b 7 0; head -c1 /tmp/b'
+create d $OPTS log=$T/logs/d.log cgroup=$C/d -- sh -c 'mknod /tmp/m c 1 11; head -c1 /tmp/m; mknod /tmp/z c 1 5; head -c1 /dev/zero | wc -c; mknod /tmp/b b 7 0; head -c1 /tmp/b 2>&1'
 run d
 wait d
 X
 )
-    like "$(content "$T/logs/d.log")" $'1\nhead: /tmp/b: Operation not permitted' "a device that is not allowed cannot be opened"
+    like "$(content "$T/logs/d.log" | tr -d '\0')" $'1\nhead: /tmp/b: Operation not permitted' "a device that is not allowed cannot be opened"
 else
     skip "no devices controller"
 fi
