@@ -1,6 +1,7 @@
 /* Seccomp filters through libseccomp; see seccomp.h. */
 #include "cri/seccomp.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -295,7 +296,7 @@ static int add_json_architectures(scmp_filter_ctx ctx, const json_t *list, struc
         if (str_starts(text, "SCMP_ARCH_"))
             (void)snprintf(name, sizeof(name), "%s", text + 10);
         for (char *p = name; *p; p++)
-            *p = *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p;
+            *p = (char)tolower((unsigned char)*p);
         uint32_t arch = seccomp_arch_resolve_name(name);
         if (!arch)
             return error_set_field(err, -EINVAL, "architectures", "\"%.40s\"", text);

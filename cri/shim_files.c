@@ -94,8 +94,8 @@ static int read_state(const char *dir, const char *name, struct shim_state *ret,
     struct tlv_item i;
     while ((r = tlv_next(&in, &i)) > 0)
         if (!shim_state_take(ret, &i))
-            r = -EBADMSG;
-    return r < 0 || !str_eq(ret->id, name) ? error_set(err, -EBADMSG, "%s is damaged", path) : 0;
+            break;
+    return r != 0 || !str_eq(ret->id, name) ? error_set(err, -EBADMSG, "%s is damaged", path) : 0;
 }
 
 int shim_state_files(const char *dir, struct shim_state **ret, size_t *n, struct error *err)

@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     if (r == 0)
         r = user_resolve(&job, &err);
     if (r == 0)
-        r = process_become(&job, &err);
+        (void)process_become(&job, &err); /* comes back only with an error */
     report_error(&err, job.exit_code);
     _exit(job.exit_code);
 }

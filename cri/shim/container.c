@@ -80,23 +80,25 @@ int container_create(struct shim *shim, struct request *req, struct error *err)
     return r;
 }
 
-static int need(struct shim *shim, const char *id, struct container **ret, struct error *err)
+/* The container that a request is about; NULL, with @err set to -ENOENT. */
+static struct container *need(struct shim *shim, const char *id, struct error *err)
 {
-    *ret = id ? container_find(shim, id) : NULL;
-    return *ret ? 0 : error_set(err, -ENOENT, "no container %s in this pod", id ? id : "");
+    struct container *c = id ? container_find(shim, id) : NULL;
+    if (!c)
+        (void)error_set(err, -ENOENT, "no container %s in this pod", id ? id : "");
+    return c;
 }
 
 int container_start(struct shim *shim, const struct request *req, struct conn *asker,
                     struct error *err)
 {
-    struct container *c;
-    int r = need(shim, req->container, &c, err);
-    if (r < 0)
-        return r;
+    struct container *c = need(shim, req->container, err);
+    if (!c)
+        return -ENOENT;
     if (c->state.state != SHIM_CREATED || c->process || c->spec_fd < 0)
         return error_set(err, -EBUSY, "container %s was started already", c->state.id);
     int theirs[3] = {-1, -1, -1};
-    r = streams_open(c, theirs, err);
+    int r = streams_open(c, theirs, err);
     if (r == 0)
         r = process_start(shim,
                           &(struct spawn){.container = c, .spec_fd = c->spec_fd, .fds = theirs},
@@ -113,10 +115,9 @@ int container_start(struct shim *shim, const struct request *req, struct conn *a
 int container_exec(struct shim *shim, const struct request *req, struct conn *asker,
                    struct error *err)
 {
-    struct container *c;
-    int r = need(shim, req->container, &c, err);
-    if (r < 0)
-        return r;
+    struct container *c = need(shim, req->container, err);
+    if (!c)
+        return -ENOENT;
     if (c->state.state != SHIM_RUNNING)
         return error_set(err, -ESRCH, "container %s is not running", c->state.id);
     if (!valid_id(req->exec_id) || process_find(shim, c, req->exec_id))
@@ -183,14 +184,13 @@ int container_kill_all(const struct container *c, int signo)
 
 int container_signal(struct shim *shim, const struct request *req, struct error *err)
 {
-    struct container *c;
-    int r = need(shim, req->container, &c, err);
-    if (r < 0)
-        return r;
+    struct container *c = need(shim, req->container, err);
+    if (!c)
+        return -ENOENT;
     if (req->signo > 64)
         return error_set(err, -EINVAL, "signal %llu", (unsigned long long)req->signo);
     if (req->all && c->state.state == SHIM_RUNNING) {
-        r = container_kill_all(c, (int)req->signo);
+        int r = container_kill_all(c, (int)req->signo);
         if (r < 0)
             return error_errno(err, r, "signal all of container %s", c->state.id);
     }
@@ -203,10 +203,9 @@ int container_signal(struct shim *shim, const struct request *req, struct error 
 
 int container_remove(struct shim *shim, const struct request *req, struct error *err)
 {
-    struct container *c;
-    int r = need(shim, req->container, &c, err);
-    if (r < 0)
-        return r;
+    struct container *c = need(shim, req->container, err);
+    if (!c)
+        return -ENOENT;
     LIST_FOR_EACH(l, &shim->processes)
         if (LIST_ENTRY(l, struct process, link)->container == c)
             return error_set(err, -EBUSY, "container %s still has processes", c->state.id);

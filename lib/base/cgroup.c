@@ -114,12 +114,11 @@ static void find_disabled(struct cgroups *cgs)
     char *save = NULL;
     for (char *line = text.len ? strtok_r(text.data, "\n", &save) : NULL; line;
          line = strtok_r(NULL, "\n", &save)) {
-        char name[32];
-        int enabled = 1;
-        if (sscanf(line, "%31s %*d %*d %d", name, &enabled) != 2 || enabled)
+        size_t len = strcspn(line, "\t ");
+        if (!str_ends(line, "\t0"))
             continue;
         for (int c = 0; c < CGROUP_N_CONTROLLERS; c++)
-            if (str_eq(names[c], name))
+            if (strlen(names[c]) == len && strncmp(names[c], line, len) == 0)
                 cgs->disabled[c] = true;
     }
 }

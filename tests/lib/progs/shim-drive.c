@@ -363,7 +363,8 @@ static void do_run(struct drive *d, const char *id)
     (void)finish(d, shim_start_container(d->shim, id, on_reply, d), NULL);
     (void)snprintf(text, sizeof(text), "started %d %s", (int)d->reply.pid, d->reply.notes);
     for (char *p = text; *p; p++)
-        *p = *p == '\n' ? ';' : *p;
+        if (*p == '\n')
+            *p = ';';
     say(d, text);
 }
 
@@ -491,6 +492,8 @@ static void do_bench(struct drive *d, char **w)
 {
     unsigned long n = strtoul(w[1], NULL, 10);
     uint64_t sum[4] = {0};
+    if (!n)
+        return;
     for (unsigned long i = 0; i < n; i++) {
         char id[32];
         char *copy[WORDS_MAX];
@@ -535,6 +538,8 @@ static void do_bench_pod(struct drive *d, char **w)
 {
     unsigned long n = strtoul(w[1], NULL, 10);
     uint64_t sum[3] = {0};
+    if (!n)
+        return;
     const char *top = d->dir;
     for (unsigned long i = 0; i < n; i++) {
         _cleanup_free_ char *dir = str_printf("%s/%lu", top, i);
@@ -566,7 +571,8 @@ static bool do_simple(struct drive *d, char **w)
 {
     int r = 0;
     if (str_eq(w[0], "kill"))
-        r = shim_kill(d->shim, w[1], NULL, atoi(w[2]), str_eq(w[3], "all"), on_reply, d);
+        r = shim_kill(d->shim, w[1], NULL, (int)strtol(w[2] ? w[2] : "0", NULL, 10),
+                      str_eq(w[3], "all"), on_reply, d);
     else if (str_eq(w[0], "remove"))
         r = shim_remove(d->shim, w[1], on_reply, d);
     else if (str_eq(w[0], "reopen"))
