@@ -19,7 +19,8 @@
 #define REDIRECTS_MAX    5
 #define ERROR_BODY_MAX   4096
 #define STALL_TIMEOUT_MS 30000
-#define TOKEN_BYTES_MAX  65536
+#define WAITS_MAX        3 /* for a registry that is busy and says for how long */
+#define WAIT_SECONDS_MAX 60
 
 /* ---- the registry ---- */
 
@@ -110,6 +111,7 @@ struct registry_get *registry_cancel(struct registry_get *g)
     if (g) {
         g->call = http_call_cancel(g->call);
         loop_deferred_done(&g->again);
+        loop_timer_done(&g->later);
         challenge_done(&g->challenge);
         strbuf_done(&g->body);
         free(g->url);
@@ -137,6 +139,17 @@ static void on_again(void *arg)
     struct error err = ERROR_INIT;
     if (send_call(g, &err))
         end(g, &err);
+}
+
+/* Retry-After in seconds (a date is rare enough to be passed over). */
+static uint64_t retry_after(const struct http_response *response)
+{
+    const char *field = http_headers_get(response->headers, "Retry-After");
+    char *end;
+    if (!field || *field < '0' || *field > '9')
+        return 0;
+    unsigned long long seconds = strtoull(field, &end, 10);
+    return *end ? 0 : seconds > WAIT_SECONDS_MAX ? 0 : seconds ? seconds * 1000 : 1;
 }
 
 /* "manifest unknown" out of {"errors":[{"code":…,"message":…}]}, printable and short. */
@@ -219,6 +232,8 @@ static void on_headers(_unused_ struct http_call *call, const struct http_respon
 {
     struct registry_get *g = arg;
     g->status = response->status;
+    g->retry_after_ms =
+        response->status == 429 || response->status == 503 ? retry_after(response) : 0;
     if (response->status == 200 || response->status == 206) {
         if (g->ops.head)
             g->ops.head(g, response, g->arg);
@@ -285,6 +300,11 @@ static int next_step(struct registry_get *g, struct error *err)
         loop_defer(&g->again);
         return 0;
     }
+    if (g->retry_after_ms && g->waits < WAITS_MAX) {
+        g->waits++;
+        loop_timer_set(&g->later, g->retry_after_ms);
+        return 0;
+    }
     if (g->status == 401 && is_own(g->registry, g->url))
         return authenticate(g, err);
     return registry_status_error(g->url, g->status, &g->body, g->registry->authorization != NULL,
@@ -344,6 +364,7 @@ struct registry_get *registry_start(struct registry *registry, const char *what,
     g->offset = offset;
     g->url = str_printf("%s/v2/%s/%s", registry->base, registry->repository, what);
     loop_deferred_init(&g->again, registry->loop, on_again, g);
+    loop_timer_init(&g->later, registry->loop, "busy registry", on_again, g);
     return send_call(g, err) ? registry_cancel(g) : g;
 }
 

@@ -23,7 +23,9 @@ struct registry_get {
     uint64_t offset;
     struct http_call *call;
     struct loop_deferred again; /* sends the call from the loop */
-    int status, redirects;
+    struct loop_timer later;    /* sends it when a busy registry said that it may */
+    int status, redirects, waits;
+    uint64_t retry_after_ms; /* 0: it said nothing */
     bool authenticated;
     struct challenge challenge;
     struct strbuf body; /* of an answer that is an error */

@@ -18,7 +18,9 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 log = []
-cut = {"interrupted": 2}
+cut = {"interrupted": 2, "expired": 2}
+busy = {"manifests": 1, "blobs": 2}
+tokens = []
 
 
 def digest(data):
@@ -94,13 +96,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             q = urllib.parse.parse_qs(url.query)
             who = base64.b64decode(auth.split(" ")[1]).decode() if auth.startswith("Basic ") else "nobody"
             log.append("token scope=%s service=%s %s" % (q["scope"][0], q["service"][0], who))
-            return self.send(200, b'{"token":"sesame"}')
+            tokens.append("sesame%d" % len(tokens))
+            return self.send(200, json.dumps({"token": tokens[-1]}).encode())
         if url.path.startswith("/storage/"):
             return self.send(200, blobs[url.path.rsplit("/", 1)[1]])
         parts = url.path.split("/")
         repo, kind, what = parts[2], parts[3], parts[4]
-        if repo == "token" and auth != "Bearer sesame":
-            return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:token:pull"' % port)
+        if repo in ("token", "expired") and (not tokens or auth != "Bearer " + tokens[-1]):
+            return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:%s:pull"' % (port, repo))
+        if repo == "busy" and busy[kind]:
+            busy[kind] -= 1
+            return self.send(429, Retry_After="1")
+        if repo == "too-busy":
+            return self.send(429, b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}', Retry_After="7200")
         if repo == "foreign-realm":
             return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:1/token",service="bad"')
         if repo == "redirected" and not auth:
@@ -115,8 +123,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(307, Location="http://localhost:%d/storage/%s" % (port, what))
         if repo == "slow" and what == layer:
             return self.slow(data)
-        if repo == "interrupted" and what == layer:
-            return self.interrupted(data)
+        if repo in cut and what == layer:
+            if cut[repo]:
+                tokens.append("expired")
+            return self.interrupted(data, repo)
         self.send(200, data)
 
     def slow(self, data):
@@ -131,15 +141,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             log.append("slow: broken off by the client")
             self.close_connection = True
 
-    def interrupted(self, data):
+    def interrupted(self, data, repo):
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", "bytes %d-%d/%d" % (start, len(data) - 1, len(data)))
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        if cut["interrupted"]:
-            cut["interrupted"] -= 1
+        if cut[repo]:
+            cut[repo] -= 1
             self.wfile.write(data[start:start + len(data) // 4])
             self.wfile.flush()
             self.close_connection = True

@@ -94,6 +94,13 @@ top = (Layer().add(".wh.replaced").dir("replaced").add("replaced/file", b"new")
 latin = Layer(tarfile.GNU_FORMAT, "latin-1").add("latin-\xe9", b"latin")
 archive("good", base, middle, top, latin)
 
+def tower(n):
+    return [Layer().add("f%d" % i, b"x").add("top", b"%d" % (i + 1)) for i in range(n)]
+
+
+archive("tall", *tower(127))
+archive("bad-tower", *tower(128))
+
 # Names and links that try to leave. Refused:
 archive("bad-dotdot", Layer().add("../../coracle-escaped", b"x"))
 archive("bad-inner-dotdot", Layer().dir("a").add("a/../../coracle-escaped", b"x"))
