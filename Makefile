@@ -101,6 +101,7 @@ $(B)/obj/%.o: %.c | $(GEN_H)
 
 # The schema text is embedded by the assembler, which reports no dependencies.
 $(B)/obj/lib/kube/schema_text.o: $(wildcard lib/kube/schema/*.schema)
+$(B)/obj/lib/kube/protobuf_text.o: lib/kube/protobuf.numbers
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
