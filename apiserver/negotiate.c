@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/strbuf.h"
+#include "kube/protobuf.h"
 
 #define CLAUSES_MAX 32
 
@@ -151,5 +152,7 @@ enum body_kind negotiate_body(const char *content_type)
         return BODY_JSON;
     if (is_text(content_type, len, "application/yaml"))
         return BODY_YAML;
+    if (is_text(content_type, len, PROTOBUF_MEDIA_TYPE))
+        return BODY_PROTOBUF;
     return BODY_UNSUPPORTED;
 }

@@ -1,6 +1,7 @@
 /*
  * Content negotiation. The server speaks JSON; Accept chooses the shape: the object, a Table, or
- * metadata only. Bodies in protobuf or CBOR are refused with 415.
+ * metadata only. Bodies may also be YAML, or the protobuf that
+ * typed Go clients send; CBOR is refused with 415.
  */
 #pragma once
 
@@ -25,6 +26,8 @@ const char *negotiate_discovery(const char *accept);
 /* Whether Accept prefers @media_type (without parameters) over JSON. */
 bool negotiate_wants(const char *accept, const char *media_type);
 
-enum body_kind { BODY_JSON, BODY_YAML, BODY_UNSUPPORTED };
+enum body_kind { BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_UNSUPPORTED };
+/* What to name in a 415. */
+#define BODY_MEDIA_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 /* The form of a body by its Content-Type (NULL or "": JSON). */
 enum body_kind negotiate_body(const char *content_type);

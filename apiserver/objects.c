@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/times.h"
 #include "kube/meta.h"
+#include "kube/protobuf.h"
 #include "kube/status.h"
 
 json_t *object_now(void)
@@ -64,18 +65,61 @@ static json_t *check_address(const struct request *r, const struct schema_resour
     return NULL;
 }
 
+json_t *object_raw_body(const struct request *r, json_t **ret)
+{
+    struct error err = ERROR_INIT;
+    switch (negotiate_body(http_exchange_header(r->x, "Content-Type"))) {
+    case BODY_JSON:
+        *ret = json_parse(r->body, r->body_len, &err);
+        break;
+    case BODY_PROTOBUF:
+        (void)protobuf_decode(r->srv->schemas, r->body, r->body_len, ret, &err);
+        break;
+    case BODY_YAML:
+    case BODY_UNSUPPORTED:
+        return status_unsupported_media_type("application/json, " PROTOBUF_MEDIA_TYPE);
+    }
+    if (json_is_object(*ret))
+        return NULL;
+    return status_bad_request("the body is not an object: %s", error_text(&err));
+}
+
+/* A protobuf body is a tree already when its fields are checked. */
+static json_t *decode_protobuf(struct request *r, const struct schema_resource *res,
+                               enum field_validation fv, json_t **ret, json_t **ret_warnings)
+{
+    json_t *status = object_raw_body(r, ret);
+    if (status)
+        return status;
+    char api_version[SCHEMA_API_VERSION_MAX];
+    if (!str_eq(meta_kind(*ret), res->kind) ||
+        !str_eq(meta_api_version(*ret), schema_api_version(res, api_version)))
+        status = status_bad_request("the body is a %s of %s, expected a %s of %s", meta_kind(*ret),
+                                    meta_api_version(*ret), res->kind,
+                                    schema_api_version(res, api_version));
+    else if (object_check(res, *ret, fv, ret_warnings, &status) == 0)
+        return NULL;
+    json_decref(*ret);
+    *ret = NULL;
+    return status;
+}
+
 json_t *object_from_body(struct request *r, const struct schema_resource *res, json_t **ret)
 {
     enum field_validation fv;
     enum body_kind kind = negotiate_body(http_exchange_header(r->x, "Content-Type"));
     if (kind == BODY_UNSUPPORTED)
-        return status_unsupported_media_type("application/json, application/yaml");
+        return status_unsupported_media_type(BODY_MEDIA_TYPES);
     json_t *status = object_field_validation(r, &fv);
     if (status)
         return status;
     _cleanup_json_ json_t *warnings = NULL;
-    if (object_decode(res, r->body, r->body_len, kind == BODY_YAML, fv, ret, &warnings, &status) <
-        0)
+    if (kind == BODY_PROTOBUF)
+        status = decode_protobuf(r, res, fv, ret, &warnings);
+    else
+        (void)object_decode(res, r->body, r->body_len, kind == BODY_YAML, fv, ret, &warnings,
+                            &status);
+    if (status)
         return status;
     r->warnings = TAKE_PTR(warnings);
     status = check_address(r, res, *ret);

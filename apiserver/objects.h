@@ -13,6 +13,9 @@ json_t *object_dry_run(const struct request *r, bool *ret);
 /* fieldValidation of the query. */
 json_t *object_field_validation(const struct request *r, enum field_validation *ret);
 
+/* The body as it is, in whichever form it came: for kinds that only travel (Binding,
+ * DeleteOptions). */
+json_t *object_raw_body(const struct request *r, json_t **ret);
 /* The body as a tree of @res's kind, with name and namespace checked against the path and the
  * namespace filled in. Warnings go to the request. */
 json_t *object_from_body(struct request *r, const struct schema_resource *res, json_t **ret);

@@ -95,12 +95,10 @@ json_t *delete_options_parse(const struct request *r, struct delete_options *ret
     *ret = (struct delete_options){.has_grace = false};
     if (!r->body_len)
         return delete_options_from(r, NULL, ret);
-    struct error err = ERROR_INIT;
-    if (negotiate_body(http_exchange_header(r->x, "Content-Type")) != BODY_JSON)
-        return status_unsupported_media_type("application/json");
-    _cleanup_json_ json_t *body = json_parse(r->body, r->body_len, &err);
-    if (!json_is_object(body))
-        return status_bad_request("the body is not a JSON object: %s", error_text(&err));
+    _cleanup_json_ json_t *body = NULL;
+    json_t *status = object_raw_body(r, &body);
+    if (status)
+        return status;
     return delete_options_from(r, body, ret);
 }
 

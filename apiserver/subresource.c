@@ -77,12 +77,9 @@ static void done_success(void *arg, struct change_result *result)
 /* The body as JSON, its kind checked where it says one. */
 static json_t *body_of_kind(struct request *r, const char *kind, json_t **ret)
 {
-    struct error err = ERROR_INIT;
-    if (negotiate_body(http_exchange_header(r->x, "Content-Type")) != BODY_JSON)
-        return status_unsupported_media_type("application/json");
-    *ret = json_parse(r->body, r->body_len, &err);
-    if (!json_is_object(*ret))
-        return status_bad_request("the body is not a JSON object: %s", error_text(&err));
+    json_t *status = object_raw_body(r, ret);
+    if (status)
+        return status;
     const char *got = meta_kind(*ret);
     if (*got && !str_eq(got, kind))
         return status_bad_request("the body is a %.64s, expected a %s", got, kind);

@@ -98,7 +98,7 @@ static void test_accept(void **state)
     assert_int_equal(negotiate_body(NULL), BODY_JSON);
     assert_int_equal(negotiate_body("application/json; charset=utf-8"), BODY_JSON);
     assert_int_equal(negotiate_body("application/yaml"), BODY_YAML);
-    assert_int_equal(negotiate_body("application/vnd.kubernetes.protobuf"), BODY_UNSUPPORTED);
+    assert_int_equal(negotiate_body("application/vnd.kubernetes.protobuf"), BODY_PROTOBUF);
     assert_int_equal(negotiate_body("application/cbor"), BODY_UNSUPPORTED);
 }
 
