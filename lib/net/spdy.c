@@ -237,7 +237,7 @@ static void on_drain(_unused_ struct stream *transport, void *arg)
         again = false;
         LIST_FOR_EACH(e, &s->streams) {
             struct spdy_stream *st = LIST_ENTRY(e, struct spdy_stream, entry);
-            if (!st->base.congested || st->drain_round == s->drain_round)
+            if (!st->base.heavy || st->drain_round == s->drain_round)
                 continue;
             st->drain_round = s->drain_round;
             stream_drained(&st->base);
@@ -260,8 +260,10 @@ static void on_window_update(struct spdy_session *s, const uint8_t *p, size_t le
         s->send_window += delta;
         if (s->send_window > 0x7fffffff)
             protocol_error(s, "window too large");
-        else
+        else {
             flush_all(s);
+            on_drain(s->transport, s);
+        }
         return;
     }
     struct spdy_stream *st = find(s, id);

@@ -117,9 +117,9 @@ void stream_closed(struct stream *s, const struct error *err)
 
 void stream_drained(struct stream *s)
 {
-    if (s->freed || !s->congested || s->ops->pending(s) > STREAM_BUFFER_MAX / 4)
+    if (s->freed || !s->heavy || s->ops->pending(s) > STREAM_BUFFER_MAX / 4)
         return;
-    s->congested = false;
+    s->heavy = s->congested = false;
     if (s->handler && s->handler->on_drain && !s->closed)
         s->handler->on_drain(s, s->arg);
 }
@@ -143,7 +143,10 @@ void stream_write(struct stream *s, const void *data, size_t len)
     if (s->ended || s->closed || s->freed || len == 0)
         return;
     s->ops->write(s, data, len);
-    if (!s->closed && s->ops->pending(s) >= STREAM_BUFFER_MAX)
+    size_t pending = s->closed ? 0 : s->ops->pending(s);
+    if (pending > STREAM_BUFFER_MAX / 4)
+        s->heavy = true;
+    if (pending >= STREAM_BUFFER_MAX)
         s->congested = true;
 }
 

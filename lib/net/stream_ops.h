@@ -33,6 +33,7 @@ struct stream {
     struct loop_deferred kick;
     unsigned refs;
     bool paused, congested;
+    bool heavy;               /* a write left more pending than on_drain waits for */
     bool ended;               /* our direction; from the start where nothing can be written */
     bool unreadable;          /* nothing can ever come: a pipe's writing end */
     bool eof, eof_told;       /* the peer's direction */
