@@ -77,7 +77,7 @@ static void environment_set(struct environment *e, const char *entry)
 }
 
 static int environment(struct arena *a, const Runtime__V1__ContainerConfig *config,
-                       const struct image_config *image, const struct spec_pod *pod,
+                       const struct image_config *image, const struct spec_pod *pod, bool tty,
                        struct launch_spec *spec, struct error *err)
 {
     size_t n_image = count(image->env);
@@ -88,7 +88,7 @@ static int environment(struct arena *a, const Runtime__V1__ContainerConfig *conf
     environment_set(&e, DEFAULT_PATH);
     if (pod->hostname && *pod->hostname)
         environment_set(&e, arena_printf(a, "HOSTNAME=%s", pod->hostname));
-    if (config->tty)
+    if (tty)
         environment_set(&e, "TERM=xterm");
     for (size_t i = 0; i < n_image; i++)
         if (strchr(image->env[i], '='))
@@ -253,12 +253,12 @@ static int pid_mode(const Runtime__V1__LinuxContainerSecurityContext *sc,
 
 /* What a container's first process and one executed later have in common. */
 static int process(struct arena *a, const Runtime__V1__ContainerConfig *config,
-                   const struct image_config *image, const struct spec_pod *pod,
+                   const struct image_config *image, const struct spec_pod *pod, bool tty,
                    struct launch_spec *spec, struct error *err)
 {
     const Runtime__V1__LinuxContainerSecurityContext *sc = security(config);
     struct launch_process *p = &spec->process;
-    int r = environment(a, config, image, pod, spec, err);
+    int r = environment(a, config, image, pod, tty, spec, err);
     if (r < 0)
         return r;
     p->cwd = config->working_dir[0] ? config->working_dir : image->working_dir;
@@ -267,6 +267,7 @@ static int process(struct arena *a, const Runtime__V1__ContainerConfig *config,
     if (p->cwd[0] != '/')
         return error_set_field(err, -EINVAL, "working_dir", "working_dir: \"%s\" is not absolute",
                                p->cwd);
+    p->tty = tty;
     p->no_new_privs = sc->no_new_privs;
     if (config->linux && config->linux->resources)
         p->oom_score_adj = config->linux->resources->oom_score_adj;
@@ -302,11 +303,10 @@ int spec_build(struct arena *a, const Runtime__V1__ContainerConfig *config,
     int r;
     if ((r = pid_mode(sc, pod, &spec, err)) < 0 ||
         (r = arguments(a, config, image, &spec, err)) < 0 ||
-        (r = process(a, config, image, pod, &spec, err)) < 0 ||
+        (r = process(a, config, image, pod, config->tty, &spec, err)) < 0 ||
         (r = mounts(a, config, pod, &spec, err)) < 0 ||
         (r = spec_devices(a, config, &spec, err)) < 0)
         return r;
-    spec.process.tty = config->tty;
     if (!sc->privileged) {
         spec.masked_paths = paths(a, sc->n_masked_paths, sc->masked_paths);
         spec.readonly_paths = paths(a, sc->n_readonly_paths, sc->readonly_paths);
@@ -322,11 +322,10 @@ int spec_exec(struct arena *a, const Runtime__V1__ContainerConfig *config,
     struct launch_spec spec = {.process = LAUNCH_PROCESS_INIT, .cgroup = cgroup};
     if (!argv[0] || !argv[0][0])
         return error_set_field(err, -EINVAL, "cmd", "cmd: empty");
-    int r = process(a, config, image, pod, &spec, err);
+    int r = process(a, config, image, pod, tty, &spec, err);
     if (r < 0)
         return r;
     spec.process.argv = argv;
-    spec.process.tty = tty;
     *ret = spec;
     return 0;
 }
