@@ -6,6 +6,7 @@
  *   cri-client runp pod.json | stopp ID | rmp ID | inspectp ID | pods [FILTER]
  *   cri-client create POD container.json [pod.json] | start ID | stop ID [SECONDS] | rm ID
  *   cri-client inspect ID | ps [FILTER] | logs ID | exec ID COMMAND… (ExecSync)
+ *   cri-client stream [-i] [-t] ID COMMAND… | attach [-i] [-t] ID | forward POD PORT
  *   cri-client images | pull NAME | rmi NAME | import FILE | stats | statsp | events [COUNT]
  *   cri-client version | status | reopen ID
  *
@@ -15,8 +16,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "base/options.h"
@@ -24,6 +29,7 @@
 #include "net/grpc_client.h"
 #include "net/images.pb-c.h"
 #include "net/pbjson.h"
+#include "net/remote.h"
 
 #define INPUT_MAX (16U << 20)
 
@@ -407,6 +413,240 @@ static int import(struct client *c, char **args)
     return c->exit_code;
 }
 
+/* ---- streaming ---- */
+struct streaming {
+    struct client *c;
+    struct remote_client *remote;
+    struct stream *out, *err;
+    unsigned outputs; /* that have not ended */
+    bool ended;
+    int port;
+    struct portforward_client *forward;
+    struct loop_io io;
+};
+
+static void finish_if_over(struct streaming *s)
+{
+    if (s->ended && !s->outputs)
+        loop_stop(s->c->loop, 0);
+}
+
+/* A regular file cannot be waited for: a thread copies it into a pipe. */
+static void *pump(void *arg)
+{
+    int *to = arg;
+    char buf[65536];
+    ssize_t n;
+    while ((n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
+        if (write(*to, buf, (size_t)n) != n)
+            break;
+    (void)close(*to);
+    return NULL;
+}
+
+static int input_fd(void)
+{
+    static int pair[2];
+    struct stat st;
+    pthread_t thread;
+    if (fstat(STDIN_FILENO, &st) < 0 || !S_ISREG(st.st_mode) || pipe2(pair, O_CLOEXEC) < 0)
+        return dup(STDIN_FILENO);
+    if (pthread_create(&thread, NULL, pump, &pair[1]) != 0)
+        abort();
+    (void)pthread_detach(thread);
+    return pair[0];
+}
+
+static size_t on_output(struct stream *st, const void *data, size_t len, void *arg)
+{
+    const struct streaming *s = arg;
+    int fd = st == s->err ? STDERR_FILENO : STDOUT_FILENO;
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(fd, (const char *)data + done, len - done);
+        if (n <= 0)
+            break;
+        done += (size_t)n;
+    }
+    return len;
+}
+
+static void on_output_eof(_unused_ struct stream *st, void *arg)
+{
+    struct streaming *s = arg;
+    s->outputs--;
+    finish_if_over(s);
+}
+
+static void on_output_close(_unused_ struct stream *st, const struct error *err, void *arg)
+{
+    struct streaming *s = arg;
+    (void)fprintf(stderr, "stream: %s\n", error_text(err));
+    s->outputs = 0;
+    s->c->exit_code = 1;
+    s->ended = true;
+    finish_if_over(s);
+}
+
+static struct stream *take_output(struct streaming *s, enum remote_channel channel)
+{
+    static const struct stream_handler handler = {
+        .on_data = on_output, .on_eof = on_output_eof, .on_close = on_output_close};
+    struct stream *st = remote_client_take(s->remote, channel);
+    if (!st)
+        return NULL;
+    s->outputs++;
+    stream_set_handler(st, &handler, s);
+    return st;
+}
+
+static void on_stream_ready(_unused_ struct remote_client *r, void *arg)
+{
+    struct streaming *s = arg;
+    struct stream *in = remote_client_take(s->remote, REMOTE_STDIN);
+    if (in)
+        (void)stream_splice(s->c->loop, in, stream_new_fd(s->c->loop, input_fd()), NULL, NULL);
+    s->out = take_output(s, REMOTE_STDOUT);
+    s->err = take_output(s, REMOTE_STDERR);
+}
+
+static void on_stream_exit(_unused_ struct remote_client *r, int exit_code, const struct error *err,
+                           void *arg)
+{
+    struct streaming *s = arg;
+    s->ended = true;
+    s->c->exit_code = err ? 1 : exit_code;
+    if (err)
+        (void)fprintf(stderr, "stream: %s\n", error_text(err));
+    finish_if_over(s);
+}
+
+static int run_stream(struct client *c, const char *method, json_t *q,
+                      const struct remote_options *o)
+{
+    _cleanup_json_ json_t *j = call(c, "RuntimeService", method, q);
+    const char *url = json_path_string(j, "url");
+    if (!url)
+        return 1;
+    static const struct remote_client_handler handler = {.on_ready = on_stream_ready,
+                                                         .on_exit = on_stream_exit};
+    const struct upgrade_request request = {.url = url, .protocol = "SPDY/3.1"};
+    struct streaming s = {.c = c};
+    struct error err = ERROR_INIT;
+    if (remote_client_start(c->loop, &request, o, &handler, &s, &s.remote, &err) < 0) {
+        (void)fprintf(stderr, "stream: %s\n", error_text(&err));
+        return 1;
+    }
+    (void)loop_run(c->loop);
+    (void)stream_free(s.out);
+    (void)stream_free(s.err);
+    (void)remote_client_free(s.remote);
+    return c->exit_code;
+}
+
+static char **stream_options(char **args, struct remote_options *o)
+{
+    *o = (struct remote_options){.want_stdout = true, .want_stderr = true};
+    for (; *args && (str_eq(*args, "-i") || str_eq(*args, "-t")); args++) {
+        if (str_eq(*args, "-i"))
+            o->want_stdin = true;
+        else
+            o->tty = true;
+    }
+    o->want_stderr = !o->tty;
+    return args;
+}
+
+static json_t *stream_request(const char *id, const struct remote_options *o)
+{
+    return json_pack("{sssbsbsbsb}", "container_id", id, "stdin", (int)o->want_stdin, "stdout",
+                     (int)o->want_stdout, "stderr", (int)o->want_stderr, "tty", (int)o->tty);
+}
+
+static int stream(struct client *c, char **args)
+{
+    struct remote_options o;
+    args = stream_options(args, &o);
+    if (!args[0] || !args[1])
+        return 2;
+    json_t *q = stream_request(args[0], &o);
+    (void)json_object_set_new(q, "cmd", list_of(args + 1));
+    return run_stream(c, "Exec", q, &o);
+}
+
+static int attach(struct client *c, char **args)
+{
+    struct remote_options o;
+    args = stream_options(args, &o);
+    return args[0] ? run_stream(c, "Attach", stream_request(args[0], &o), &o) : 2;
+}
+
+static void on_forward_data(int fd, _unused_ short events_, void *arg)
+{
+    struct streaming *s = arg;
+    char buf[65536];
+    ssize_t n = read(fd, buf, sizeof(buf));
+    if (n > 0)
+        (void)fwrite(buf, 1, (size_t)n, stdout);
+    else
+        loop_stop(s->c->loop, 0);
+}
+
+/* Sends what standard input has, then prints what comes back until the other side ends. */
+static void on_forward_ready(struct portforward_client *p, void *arg)
+{
+    struct streaming *s = arg;
+    char buf[65536];
+    ssize_t n;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return;
+    (void)portforward_client_open(p, (uint16_t)s->port, stream_new_fd(s->c->loop, pair[0]), NULL);
+    if ((n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
+        (void)!write(pair[1], buf, (size_t)n);
+    (void)loop_io_init(&s->io, s->c->loop, "forwarded", pair[1], EV_READ, on_forward_data, s);
+}
+
+static void on_forward_error(_unused_ struct portforward_client *p, _unused_ unsigned id,
+                             const char *message, void *arg)
+{
+    struct streaming *s = arg;
+    (void)fprintf(stderr, "forward: %s\n", message);
+    s->c->exit_code = 1;
+    loop_stop(s->c->loop, 0);
+}
+
+static void on_forward_close(_unused_ struct portforward_client *p, const struct error *err,
+                             void *arg)
+{
+    struct streaming *s = arg;
+    if (err)
+        (void)fprintf(stderr, "forward: %s\n", error_text(err));
+    loop_stop(s->c->loop, 0);
+}
+
+static int forward(struct client *c, char **args)
+{
+    struct streaming s = {.c = c, .port = (int)strtol(args[1], NULL, 10)};
+    _cleanup_json_ json_t *j =
+        call(c, "RuntimeService", "PortForward",
+             json_pack("{sss[i]}", "pod_sandbox_id", args[0], "port", s.port));
+    const char *url = json_path_string(j, "url");
+    if (!url)
+        return 1;
+    static const struct portforward_client_handler handler = {
+        .on_ready = on_forward_ready, .on_error = on_forward_error, .on_close = on_forward_close};
+    const struct upgrade_request request = {.url = url, .protocol = "SPDY/3.1"};
+    struct error err = ERROR_INIT;
+    if (portforward_client_start(c->loop, &request, &handler, &s, &s.forward, &err) < 0) {
+        (void)fprintf(stderr, "forward: %s\n", error_text(&err));
+        return 1;
+    }
+    (void)loop_run(c->loop);
+    loop_io_done(&s.io);
+    (void)portforward_client_free(s.forward);
+    return c->exit_code;
+}
+
 static const struct {
     const char *name;
     int min_args;
@@ -420,10 +660,12 @@ static const struct {
     {"stop", 1, stop},         {"rm", 1, rm},
     {"inspect", 1, inspect},   {"ps", 0, ps},
     {"logs", 1, logs},         {"reopen", 1, reopen},
-    {"exec", 2, exec_command}, {"images", 0, images},
-    {"pull", 1, pull},         {"rmi", 1, rmi},
-    {"import", 1, import},     {"stats", 0, stats},
-    {"statsp", 0, statsp},     {"events", 0, events},
+    {"exec", 2, exec_command}, {"stream", 2, stream},
+    {"attach", 1, attach},     {"forward", 2, forward},
+    {"images", 0, images},     {"pull", 1, pull},
+    {"rmi", 1, rmi},           {"import", 1, import},
+    {"stats", 0, stats},       {"statsp", 0, statsp},
+    {"events", 0, events},
 };
 
 static int run_command(struct client *c, int n, char **words)
@@ -437,6 +679,7 @@ static int run_command(struct client *c, int n, char **words)
 
 int main(int argc, char **argv)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     struct client c = {.socket = getenv("CRI_SOCKET")};
     int timeout = 60;
     const struct option_def defs[] = {
