@@ -66,8 +66,9 @@ void stream_finish(struct stream *s);
 
 /* ---- what carries it ---- */
 
-/* A stream over a socket, pipe or terminal. Owns @fd, which is made non-blocking. A descriptor
- * that can only be read or only be written is fine: then only that half works. */
+/* A stream over a socket, pipe, terminal or file. Owns @fd (a terminal is opened anew, so that it
+ * does not become non-blocking for others), which is made non-blocking. A descriptor that can only
+ * be read or only be written is fine: then only that half works. */
 struct stream *stream_new_fd(struct loop *loop, int fd);
 /* A stream over a bufferevent that is connected (TLS or not), and what it has read already. Owns
  * @bev. */

@@ -6,6 +6,8 @@
 #include <openssl/err.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <event2/bufferevent.h>
@@ -237,8 +239,35 @@ struct stream *stream_new_bufferevent(struct loop *loop, struct bufferevent *bev
     return &b->base;
 }
 
+/* Whether epoll takes it: regular files and some devices never block and are refused. */
+static bool can_wait(int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    _cleanup_close_ int poll = epoll_create1(EPOLL_CLOEXEC);
+    return poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) == 0 || errno != EPERM;
+}
+
+/* A terminal is shared with whoever started us, and so would be O_NONBLOCK: opens it anew. Not the
+ * master's side, where opening makes another terminal. */
+static int own_terminal(int fd)
+{
+    char path[32];
+    unsigned number;
+    if (!isatty(fd) || ioctl(fd, TIOCGPTN, &number) == 0)
+        return fd;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int own = open(path, (fcntl(fd, F_GETFL) & O_ACCMODE) | O_NOCTTY | O_CLOEXEC);
+    if (own < 0)
+        return fd;
+    (void)close(fd);
+    return own;
+}
+
 struct stream *stream_new_fd(struct loop *loop, int fd)
 {
+    if (!can_wait(fd))
+        return stream_new_file(loop, fd);
+    fd = own_terminal(fd);
     int mode = fcntl(fd, F_GETFL);
     (void)evutil_make_socket_nonblocking(fd);
     struct bufferevent *bev = bufferevent_socket_new(

@@ -44,6 +44,8 @@ struct stream {
 
 void stream_init(struct stream *s, const struct stream_ops *ops, struct loop *loop,
                  struct evbuffer *in);
+/* stream_new_fd() for a descriptor that cannot be waited for. */
+struct stream *stream_new_file(struct loop *loop, int fd);
 /* For carriers, from the loop's callbacks; each may free the stream, so hold a reference. */
 void stream_ref(struct stream *s);
 void stream_unref(struct stream *s);

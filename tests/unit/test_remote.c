@@ -553,6 +553,50 @@ static void splices_carry_everything_and_end(void **state)
     run(f, 10);
 }
 
+/* What epoll refuses: regular files and /dev/null. */
+static void files_are_streams_too(void **state)
+{
+    static char block[300000];
+    struct fixture *f = *state;
+    char path[] = "/tmp/coracle-file-XXXXXX";
+    int a[2], fd = mkstemp(path), again = open(path, O_RDONLY | O_CLOEXEC);
+    memset(block, 'f', sizeof(block));
+    assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
+    (void)close(fd);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a), 0);
+    (void)stream_splice(f->loop, stream_new_fd(f->loop, again), stream_new_fd(f->loop, a[1]),
+                        on_spliced, f);
+    size_t got = 0;
+    for (ssize_t n = 1; n != 0;) {
+        run(f, 1);
+        n = read(a[0], block, sizeof(block));
+        got += n > 0 ? (size_t)n : 0;
+    }
+    assert_int_equal(got, sizeof(block));
+    until(f, &f->exited);
+    assert_int_equal(f->code, 0);
+    (void)close(a[0]);
+    run(f, 5);
+    /* Into a file, and from /dev/null. */
+    f->exited = false;
+    (void)stream_splice(f->loop, stream_new_fd(f->loop, open("/dev/null", O_RDONLY | O_CLOEXEC)),
+                        stream_new_fd(f->loop, open(path, O_WRONLY | O_CLOEXEC)), on_spliced, f);
+    until(f, &f->exited);
+    assert_int_equal(f->code, 0);
+    (void)unlink(path);
+    /* A full disk. */
+    f->exited = false;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a), 0);
+    (void)stream_splice(f->loop, stream_new_fd(f->loop, a[1]),
+                        stream_new_fd(f->loop, open("/dev/full", O_WRONLY | O_CLOEXEC)), on_spliced,
+                        f);
+    assert_int_equal(write(a[0], "x", 1), 1);
+    until(f, &f->exited);
+    assert_int_equal(f->code, -ENOSPC);
+    (void)close(a[0]);
+    run(f, 5);
+}
+
 static void on_silent(struct stream *stream, const struct upgrade_response *response,
                       const struct error *err, void *arg)
 {
@@ -606,6 +650,7 @@ int main(void)
         TEST(versions_are_negotiated),
         TEST(ports_are_forwarded),
         TEST(splices_carry_everything_and_end),
+        TEST(files_are_streams_too),
         TEST(upgrades_fail_with_reasons),
     };
     return RUN_TESTS(tests);
