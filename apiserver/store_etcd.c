@@ -54,15 +54,19 @@ int kv_block_make(struct kv_block *block, const struct etcd_kv *const *pairs, si
 {
     size_t size = 0;
     for (size_t i = 0; i < n; i++) {
-        if (pairs[i]->key.len && memchr(pairs[i]->key.data, 0, pairs[i]->key.len))
-            return error_set(err, -EBADMSG, "a key in etcd holds a NUL byte: %s",
-                             (const char *)pairs[i]->key.data);
+        if (pairs[i]->key.len && memchr(pairs[i]->key.data, 0, pairs[i]->key.len)) {
+            (void)error_set(err, -EBADMSG, "a key in etcd holds a NUL byte: %s",
+                            (const char *)pairs[i]->key.data);
+            return -EBADMSG;
+        }
         size += pairs[i]->key.len + 1;
     }
     block->kvs = calloc(n + 1, sizeof(*block->kvs));
     block->keys = malloc(size + 1);
-    if (!block->kvs || !block->keys)
-        return error_errno(err, -ENOMEM, "%zu pairs", n);
+    if (!block->kvs || !block->keys) {
+        (void)error_errno(err, -ENOMEM, "%zu pairs", n);
+        return -ENOMEM;
+    }
     char *key = block->keys;
     for (size_t i = 0; i < n; i++) {
         const struct etcd_kv *in = pairs[i];
@@ -443,8 +447,9 @@ static void etcd_store_free(struct store *store)
     loop_timer_done(&s->compact_timer);
     etcd_cancel(s->compacting);
     etcd_store_watches_done(s);
-    while (!list_empty(&s->requests))
-        request_cancel(&LIST_ENTRY(s->requests.next, struct request, entry)->base);
+    struct list *entry;
+    while ((entry = list_pop(&s->requests)))
+        request_cancel(&LIST_ENTRY(entry, struct request, entry)->base);
     leases_done(s);
     (void)etcd_free(s->etcd);
     free(s->base.prefix);

@@ -31,11 +31,9 @@ static void lease_free(struct shared_lease *l)
 {
     list_remove(&l->entry);
     etcd_cancel(l->granting);
-    while (!list_empty(&l->waiting)) {
-        struct lease_wait *w = LIST_ENTRY(l->waiting.next, struct lease_wait, entry);
-        list_remove(&w->entry);
-        free(w);
-    }
+    struct list *entry;
+    while ((entry = list_pop(&l->waiting)))
+        free(LIST_ENTRY(entry, struct lease_wait, entry));
     free(l);
 }
 
@@ -47,17 +45,15 @@ static void on_granted(void *arg, int code, const char *message, const struct et
         l->id = reply->lease;
     else
         list_remove(&l->entry); /* nobody else shall wait for it */
-    while (!list_empty(&l->waiting)) {
-        struct lease_wait *w = LIST_ENTRY(l->waiting.next, struct lease_wait, entry);
-        list_remove(&w->entry);
+    struct list *entry;
+    while ((entry = list_pop(&l->waiting))) {
+        struct lease_wait *w = LIST_ENTRY(entry, struct lease_wait, entry);
         l->values++;
         w->cb(w->arg, code, message, l->id);
         free(w);
     }
-    if (code != 0) {
-        list_init(&l->entry);
+    if (code != 0)
         lease_free(l);
-    }
 }
 
 static struct shared_lease *find(struct etcd_store *s, uint64_t ttl_s)
@@ -121,6 +117,7 @@ void lease_forget(struct etcd_store *s, int64_t lease)
 
 void leases_done(struct etcd_store *s)
 {
-    while (!list_empty(&s->leases))
-        lease_free(LIST_ENTRY(s->leases.next, struct shared_lease, entry));
+    struct list *entry;
+    while ((entry = list_pop(&s->leases)))
+        lease_free(LIST_ENTRY(entry, struct shared_lease, entry));
 }

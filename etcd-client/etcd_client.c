@@ -230,12 +230,13 @@ struct etcd *etcd_free(struct etcd *etcd)
 {
     if (!etcd)
         return NULL;
-    while (!list_empty(&etcd->calls))
-        etcd_cancel(LIST_ENTRY(etcd->calls.next, struct etcd_call, entry));
-    while (!list_empty(&etcd->watches))
-        etcd_watch_cancel(etcd_watch_of(etcd->watches.next));
-    while (!list_empty(&etcd->keepers))
-        etcd_lease_keep_cancel(etcd_keeper_of(etcd->keepers.next));
+    struct list *entry;
+    while ((entry = list_pop(&etcd->calls)))
+        etcd_cancel(LIST_ENTRY(entry, struct etcd_call, entry));
+    while ((entry = list_pop(&etcd->watches)))
+        etcd_watch_cancel(etcd_watch_of(entry));
+    while ((entry = list_pop(&etcd->keepers)))
+        etcd_lease_keep_cancel(etcd_keeper_of(entry));
     for (size_t i = 0; i < etcd->n_endpoints; i++) {
         (void)rpc_client_free(etcd->endpoints[i].client);
         free(etcd->endpoints[i].url);
@@ -390,17 +391,19 @@ void etcd_cancel(struct etcd_call *call)
 static const struct rpc_method authenticate = {"/etcdserverpb.Auth/Authenticate",
                                                &etcdserverpb__authenticate_response__descriptor};
 
-/* Calls made by the callbacks of these are started by themselves, and come behind the mark. */
+/* Starts, or fails, what waits; calls that callbacks make meanwhile wait for the next time. */
 static void wake_waiting(struct etcd *e, int code, const char *message)
 {
-    struct list mark;
-    list_append(&e->calls, &mark);
-    while (e->calls.next != &mark) {
-        struct etcd_call *c = LIST_ENTRY(e->calls.next, struct etcd_call, entry);
-        list_remove(&c->entry);
+    struct list waiting, *first;
+    list_init(&waiting);
+    LIST_FOR_EACH(entry, &e->calls)
+        if (LIST_ENTRY(entry, struct etcd_call, entry)->waiting) {
+            list_remove(entry);
+            list_append(&waiting, entry);
+        }
+    while ((first = list_pop(&waiting))) {
+        struct etcd_call *c = LIST_ENTRY(first, struct etcd_call, entry);
         list_append(&e->calls, &c->entry);
-        if (!c->waiting)
-            continue;
         c->endpoint = e->auth_endpoint;
         if (code == 0)
             call_start(c);
@@ -409,7 +412,6 @@ static void wake_waiting(struct etcd *e, int code, const char *message)
         else
             call_retry(c, code == -ECONNRESET ? -ECONNREFUSED : code, message);
     }
-    list_remove(&mark);
     LIST_FOR_EACH(entry, &e->watches)
         etcd_watch_wake(etcd_watch_of(entry));
     LIST_FOR_EACH(entry, &e->keepers)

@@ -258,7 +258,7 @@ struct txn_op {
 
 static Etcdserverpb__RequestOp **to_ops(const struct etcd_op *ops, size_t n, struct txn_op **ret)
 {
-    Etcdserverpb__RequestOp **out = mem_zalloc((n + 1) * sizeof(*out));
+    Etcdserverpb__RequestOp **out = mem_zalloc((n + 1) * sizeof(Etcdserverpb__RequestOp *));
     struct txn_op *t = mem_zalloc((n + 1) * sizeof(*t));
     for (size_t i = 0; i < n; i++) {
         etcdserverpb__request_op__init(&t[i].op);
@@ -296,7 +296,7 @@ static void ops_done(Etcdserverpb__RequestOp **ops, struct txn_op *t, size_t n)
 static Etcdserverpb__Compare **to_compares(const struct etcd_compare *compares, size_t n,
                                            Etcdserverpb__Compare **ret)
 {
-    Etcdserverpb__Compare **out = mem_zalloc((n + 1) * sizeof(*out));
+    Etcdserverpb__Compare **out = mem_zalloc((n + 1) * sizeof(Etcdserverpb__Compare *));
     Etcdserverpb__Compare *c = mem_zalloc((n + 1) * sizeof(*c));
     for (size_t i = 0; i < n; i++) {
         etcdserverpb__compare__init(&c[i]);

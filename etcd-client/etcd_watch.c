@@ -176,7 +176,7 @@ static void deliver(struct etcd_watch *w, const Etcdserverpb__WatchResponse *r)
     size_t more = r->n_events - whole;
     if (more == 0)
         return;
-    w->held = mem_grow(w->held, w->n_held + more, sizeof(*w->held));
+    w->held = mem_grow(w->held, w->n_held + more, sizeof(Etcdserverpb__Event *));
     for (size_t i = whole; i < r->n_events; i++) {
         w->held[w->n_held] = copy_event(r->events[i]);
         if (!w->held[w->n_held]) {

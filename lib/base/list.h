@@ -53,3 +53,15 @@ static inline void list_remove(struct list *entry)
     entry->next->prev = entry->prev;
     list_init(entry);
 }
+
+/* Takes the first entry out; NULL when there is none. */
+static inline struct list *list_pop(struct list *head)
+{
+    struct list *entry = head->next;
+    if (entry == head)
+        return NULL;
+    head->next = entry->next;
+    head->next->prev = head;
+    list_init(entry);
+    return entry;
+}

@@ -660,8 +660,9 @@ struct rpc_client *rpc_client_new(struct rpc *rpc, const struct rpc_client_optio
 
 static void free_all(struct list *calls)
 {
-    while (!list_empty(calls))
-        stream_free(LIST_ENTRY(calls->next, struct rpc_stream, entry));
+    struct list *entry;
+    while ((entry = list_pop(calls)))
+        stream_free(LIST_ENTRY(entry, struct rpc_stream, entry));
 }
 
 struct rpc_client *rpc_client_free(struct rpc_client *client)

@@ -103,8 +103,9 @@ char *rpc_text_decode(const char *text)
 {
     struct strbuf out = STRBUF_INIT;
     for (const char *p = text; *p; p++) {
-        if (*p == '%' && hex(p[1]) >= 0 && hex(p[2]) >= 0) {
-            strbuf_addc(&out, (char)(hex(p[1]) << 4 | hex(p[2])));
+        int high = *p == '%' ? hex(p[1]) : -1, low = high >= 0 ? hex(p[2]) : -1;
+        if (high >= 0 && low >= 0) {
+            strbuf_addc(&out, (char)(high * 16 + low));
             p += 2;
         } else {
             strbuf_addc(&out, *p);

@@ -373,11 +373,9 @@ static void process_ready(struct h2_conn *c)
     if (outer) /* further down the stack already */
         return;
     c->gone = &gone;
-    while (!gone && !list_empty(&c->ready)) {
-        struct h2_stream *s = LIST_ENTRY(c->ready.next, struct h2_stream, ready);
-        list_remove(&s->ready);
-        process(s);
-    }
+    struct list *entry;
+    while (!gone && (entry = list_pop(&c->ready)))
+        process(LIST_ENTRY(entry, struct h2_stream, ready));
     if (gone)
         return;
     c->gone = NULL;
@@ -597,8 +595,9 @@ struct h2_conn *h2_conn_free(struct h2_conn *conn)
     if (conn->gone)
         *conn->gone = true;
     list_remove(&conn->entry);
-    while (!list_empty(&conn->streams))
-        h2_stream_detach(LIST_ENTRY(conn->streams.next, struct h2_stream, entry), NGHTTP2_CANCEL);
+    struct list *entry;
+    while ((entry = list_pop(&conn->streams)))
+        h2_stream_detach(LIST_ENTRY(entry, struct h2_stream, entry), NGHTTP2_CANCEL);
     if (conn->up && !conn->options.tls) { /* what can go without waiting still goes */
         const uint8_t *data;
         ssize_t n;
@@ -626,12 +625,12 @@ static void conn_lost(struct h2_conn *c, const char *reason)
     loop_deferred_done(&c->flush);
     (void)bufferevent_disable(c->bev, EV_READ | EV_WRITE);
     c->ops->on_lost(c, reason, c->owner);
-    while (!list_empty(&c->streams)) {
-        struct h2_stream *s = LIST_ENTRY(c->streams.next, struct h2_stream, entry);
+    struct list *entry;
+    while ((entry = list_pop(&c->streams))) {
+        struct h2_stream *s = LIST_ENTRY(entry, struct h2_stream, entry);
         if (!s->closed)
             s->closed = s->lost = true;
         s->conn = NULL; /* a paused one keeps what it has until it is resumed */
-        list_remove(&s->entry);
         list_remove(&s->ready);
         process(s);
     }
@@ -641,8 +640,9 @@ static void conn_lost(struct h2_conn *c, const char *reason)
 
 void h2_conns_free(struct list *conns)
 {
-    while (!list_empty(conns))
-        (void)h2_conn_free(LIST_ENTRY(conns->next, struct h2_conn, entry));
+    struct list *entry;
+    while ((entry = list_pop(conns)))
+        (void)h2_conn_free(LIST_ENTRY(entry, struct h2_conn, entry));
 }
 
 int h2_conn_request(struct h2_conn *conn, struct h2_stream *s, const nghttp2_nv *nv, size_t n)

@@ -582,9 +582,9 @@ struct rpc_server *rpc_server_free(struct rpc_server *server)
     unbind_socket(server);
     /* Answers that were given still go out as far as the sockets take them. */
     h2_conns_free(&server->conns);
-    while (!list_empty(&server->calls)) { /* a callback may finish any of them */
-        struct rpc_server_call *c = LIST_ENTRY(server->calls.next, struct rpc_server_call, entry);
-        list_remove(&c->entry);
+    struct list *entry;
+    while ((entry = list_pop(&server->calls))) { /* a callback may finish any of them */
+        struct rpc_server_call *c = LIST_ENTRY(entry, struct rpc_server_call, entry);
         c->server = NULL;
         c->over = true;
         call_cancelled(c);

@@ -565,7 +565,7 @@ static void socket_is_ours_alone(void **state)
     struct rpc_server *second = rpc_server_new(f->rpc, &options);
     struct error err = ERROR_INIT;
     assert_int_equal(rpc_server_start(second, &err), -EADDRINUSE);
-    second = rpc_server_free(second);
+    (void)rpc_server_free(second);
     call(f, &echo, 5000);
     assert_int_equal(f->status, RPC_OK);
 
@@ -582,7 +582,7 @@ static void socket_is_ours_alone(void **state)
     options.listen = "relative";
     second = rpc_server_new(f->rpc, &options);
     assert_int_equal(rpc_server_start(second, &err), -EINVAL);
-    second = rpc_server_free(second);
+    (void)rpc_server_free(second);
     char name[200];
     memset(name, 'x', sizeof(name));
     name[0] = '/';
@@ -590,7 +590,7 @@ static void socket_is_ours_alone(void **state)
     options.listen = name;
     second = rpc_server_new(f->rpc, &options);
     assert_int_equal(rpc_server_start(second, &err), -ENAMETOOLONG);
-    second = rpc_server_free(second);
+    (void)rpc_server_free(second);
 }
 
 static void bad_options(void **state)
