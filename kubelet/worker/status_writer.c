@@ -273,9 +273,21 @@ static void step(struct status_writer *s)
         report_deleted(s);
 }
 
+/* Everything of a pod on its way out has ended: the last status follows in a moment, with the
+ * sandbox gone too, and the deletion waits for it. */
+static bool about_to_end(const struct pod_worker *w)
+{
+    if (!w->removed || w->stage != WORKER_STOP)
+        return false;
+    for (size_t i = 0; i < w->n_slots; i++)
+        if (slot_is_running(&w->slots[i]))
+            return false;
+    return true;
+}
+
 void status_writer_update(struct status_writer *s)
 {
-    if (!target(s) || s->call)
+    if (!target(s) || s->call || about_to_end(s->w))
         return;
     if (may_wait(s->w)) {
         if (!loop_timer_armed(&s->timer))

@@ -20,6 +20,8 @@
 #define REFILL_S        300
 #define ATTEMPTS        3
 #define MESSAGE_MAX     1024
+#define QUEUE_MAX       1000 /* writes that wait; what comes on top is dropped */
+#define DELAY_MS        50   /* what the event is about goes to the API first */
 
 struct remembered {
     char *path; /* of the event */
@@ -36,14 +38,17 @@ struct event_recorder {
     char *component, *host;
     struct map remembered; /* object, type, reason, message → struct remembered */
     struct map buckets;    /* object → struct bucket */
-    struct list writes;
+    struct list writes;    /* in order; one at a time is under way */
+    size_t n_writes;
+    bool busy;
+    struct loop_timer next;
 };
 
 struct write {
     struct list link;
     struct event_recorder *recorder;
     struct kube_call *call;
-    struct loop_timer retry;
+    uint64_t due; /* now_ms() before which it is not sent */
     const char *method;
     char *path;
     json_t *body;
@@ -57,6 +62,8 @@ static void remembered_free(void *p)
     free(r);
 }
 
+static void send_next(void *arg);
+
 struct event_recorder *event_recorder_new(struct kube_client *client, const char *component,
                                           const char *host)
 {
@@ -67,14 +74,16 @@ struct event_recorder *event_recorder_new(struct kube_client *client, const char
                                  .remembered = MAP_INIT(remembered_free),
                                  .buckets = MAP_INIT(free)};
     list_init(&r->writes);
+    if (client)
+        loop_timer_init(&r->next, kube_client_loop(client), "events", send_next, r);
     return r;
 }
 
 static void write_free(struct write *w)
 {
     list_remove(&w->link);
+    w->recorder->n_writes--;
     kube_call_cancel(w->call);
-    loop_timer_done(&w->retry);
     free(w->path);
     json_decref(w->body);
     free(w);
@@ -87,6 +96,7 @@ struct event_recorder *event_recorder_free(struct event_recorder *r)
     LIST_FOR_EACH(l, &r->writes) {
         write_free(LIST_ENTRY(l, struct write, link));
     }
+    loop_timer_done(&r->next);
     map_clear(&r->remembered);
     map_clear(&r->buckets);
     free(r->component);
@@ -95,42 +105,59 @@ struct event_recorder *event_recorder_free(struct event_recorder *r)
     return NULL;
 }
 
-static void send_write(struct write *w);
-
-static void on_retry(void *arg)
-{
-    send_write(arg);
-}
-
 static void on_written(const struct kube_result *result, void *arg)
 {
     struct write *w = arg;
+    struct event_recorder *r = w->recorder;
     w->call = NULL;
+    r->busy = false;
     bool again =
         result->error && (result->status == 0 || result->status >= 500 || result->status == 429);
     if (again && ++w->attempts < ATTEMPTS) {
-        loop_timer_set(&w->retry, 1000U << w->attempts);
-        return;
+        w->due = now_ms() + (1000U << w->attempts);
+    } else {
+        if (result->error)
+            log_debug("event was not recorded", "path", w->path, "error", result->error, NULL);
+        write_free(w);
     }
-    if (result->error)
-        log_debug("event was not recorded", "path", w->path, "error", result->error, NULL);
-    write_free(w);
+    send_next(r);
 }
 
-static void send_write(struct write *w)
+/* Sends the oldest write that is due; when there is none, sets the timer for the next. */
+static void send_next(void *arg)
 {
-    bool patch = str_eq(w->method, "PATCH");
-    w->call = kube_request(w->recorder->client, w->method, w->path, patch ? KUBE_PATCH_MERGE : NULL,
-                           w->body, 0, on_written, w);
+    struct event_recorder *r = arg;
+    uint64_t now = now_ms(), soonest = UINT64_MAX;
+    LIST_FOR_EACH(l, &r->writes) {
+        struct write *w = LIST_ENTRY(l, struct write, link);
+        if (r->busy)
+            return;
+        if (w->due > now) {
+            soonest = w->due < soonest ? w->due : soonest;
+            continue;
+        }
+        r->busy = true;
+        w->call = kube_request(r->client, w->method, w->path,
+                               str_eq(w->method, "PATCH") ? KUBE_PATCH_MERGE : NULL, w->body, 0,
+                               on_written, w);
+        return;
+    }
+    if (soonest != UINT64_MAX)
+        loop_timer_set(&r->next, soonest - now);
 }
 
 static void start_write(struct event_recorder *r, const char *method, char *path, json_t *body)
 {
     struct write *w = mem_zalloc(sizeof(*w));
-    *w = (struct write){.recorder = r, .method = method, .path = path, .body = body};
+    *w = (struct write){
+        .recorder = r, .method = method, .path = path, .body = body, .due = now_ms() + DELAY_MS};
     list_append(&r->writes, &w->link);
-    loop_timer_init(&w->retry, kube_client_loop(r->client), "event retry", on_retry, w);
-    send_write(w);
+    if (++r->n_writes > QUEUE_MAX) {
+        write_free(w);
+        return;
+    }
+    if (!r->busy)
+        send_next(r);
 }
 
 static bool take_token(struct event_recorder *r, const char *object, int64_t now)
