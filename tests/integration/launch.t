@@ -200,6 +200,22 @@ like "$out" $'exit 137 9 0\n' "a killed container reports 137"
 like "$out" 'failed -3 .*x is not running' "exec in a container that has ended"
 like "$out" 'failed -2 .*no container y' "exec in a container that is not there"
 
+# The launcher's file is the host's: a container that makes the launcher execute itself, and writes to
+# the executable of every process it sees, must not reach it.
+before=$(sha256sum <"$LIBEXEC/coracle-launch")
+new_layer
+out=$(pod <<X
+create ex $OPTS log=$T/logs/ex.log -- sh -c 'while true; do for p in /proc/[0-9]*; do case \$p in /proc/1|/proc/self) ;; *) (echo x >>\$p/exe) ;; esac; done; done 2>/dev/null'
+run ex
+$(for i in $(seq 1 30); do echo "exec ex e$i -- /proc/self/exe create"; done)
+kill ex 9
+wait ex
+X
+)
+if readelf -l "$LIBEXEC/coracle-launch" | grep -q INTERP; then skip "this build's launcher is dynamic (sanitizers) and does not run inside"
+else is "$(grep -c 'exec-exit 128' <<<"$out")" 30 "the launcher executed inside, out of place, ends at once"; fi
+is "$(sha256sum <"$LIBEXEC/coracle-launch")" "$before" "and cannot be written to from there"
+
 # ---- streams ----
 new_layer
 out=$(pod <<X
@@ -261,6 +277,34 @@ X
     printf 'reopen r\nwait r\nshutdown\nclosed\n'; } | drive)
 is "$(content "$T/logs/r.log.1")$(content "$T/logs/r.log" | tr '\n' ' ' | sed 's/^/ /;s/ $//' | tr ' ' '\n')" "$(seq 1 6)" "a rotated log continues in the new file"
 unmount; rm -rf "$P"; mkdir -p "$P"
+
+new_layer
+mkdir -p "$T/small"
+mount -t tmpfs -o size=64k tmpfs "$T/small"
+out=$(drive <<X
+start 7
+create f $OPTS log=$T/small/f.log -- sh -c 'seq 1 50000; echo done >&2; exit 4'
+run f
+wait f
+shutdown
+closed
+X
+)
+like "$out" 'exit 4 0 0' "a full disk holds no container up"
+is "$(tail -c1 "$T/small/f.log" | od -An -c | tr -d ' ')" '\n' "its log ends with a whole record"
+is "$(grep -cvE '^[0-9T:.-]{29}Z std(out|err) F ([0-9]+|done)$' "$T/small/f.log")" 0 "and has no torn one"
+unmount; rm -rf "$P"; mkdir -p "$P"
+new_layer
+mkdir -p "$T/rot"
+out=$(pod <<X
+create ro $OPTS log=$T/rot/0.log log-max=20000 -- sh -c 'seq 1 400; sleep 1.1; seq 401 800; sleep 1.1; seq 801 1200'
+run ro
+wait ro
+X
+)
+is "$(find "$T/rot" -size +20000c | wc -l)" 0 "a log is rotated when it would grow beyond its limit"
+is "$(cd "$T/rot" && ls | sed -E 's/[0-9]{8}-[0-9]{6}/TIME/' | tr '\n' ' ')" "0.log 0.log.TIME " "in the kubelet's form, the old ones removed"
+is "$(tail -qn1 "$T/rot/0.log" | cut -d' ' -f4)" 1200 "and goes on"
 
 # ---- limits ----
 limit_file() { # controller v1-file v2-file
