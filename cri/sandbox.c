@@ -198,6 +198,9 @@ static void on_closed(struct shim *shim, bool process_ended, void *arg)
         adopt_reconcile(s, NULL);
         return;
     }
+    bool died = !expected && s->state == SANDBOX_READY;
+    if (died) /* who hears of the containers' end hears that the sandbox is not ready either */
+        s->state = SANDBOX_STOPPING;
     LIST_FOR_EACH(e, &s->containers) {
         struct container *c = LIST_ENTRY(e, struct container, entry);
         if (c->state == CONTAINER_RUNNING || c->state == CONTAINER_STARTING)
@@ -207,7 +210,7 @@ static void on_closed(struct shim *shim, bool process_ended, void *arg)
     }
     if (expected) {
         after_shim(s);
-    } else if (s->state == SANDBOX_READY) {
+    } else if (died) {
         log_error("shim died", "sandbox", s->id, "pod", s->config->metadata->name, NULL);
         sandbox_stop(s, ignore_stop, NULL);
     }
