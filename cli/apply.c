@@ -89,12 +89,36 @@ static int apply_one(struct session *s, const struct manifest *m, const char **w
     }
 }
 
+/* Asks the server whether each object is well-formed, without making it: a file with a mistake in
+ * its last document changes nothing. An object that cannot be judged yet (its namespace comes with
+ * the same file, it exists already) passes here. Returns the number of refusals. */
+static int check_all(struct session *s, const struct manifests *m,
+                     void (*failed)(const struct error *err, void *arg), void *arg)
+{
+    int failures = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct error err = ERROR_INIT;
+        _cleanup_free_ char *collection = manifest_path(&m->items[i], s->ns, false);
+        _cleanup_free_ char *path = str_printf("%s?dryRun=All", collection);
+        _cleanup_json_ json_t *object =
+            with_annotation(&m->items[i], manifest_namespace(&m->items[i], s->ns));
+        int r = session_call(s, "POST", path, NULL, NULL, object, NULL, &err);
+        if (r != -EINVAL)
+            continue;
+        (void)error_prefix(&err, r, "%s", m->items[i].where);
+        failed(&err, arg);
+        failures++;
+    }
+    return failures;
+}
+
 int apply_manifests(struct session *s, const struct manifests *m,
                     void (*report)(const char *title, const char *what, void *arg),
                     void (*failed)(const struct error *err, void *arg), void *arg)
 {
-    int failures = 0;
-    for (size_t i = 0; i < m->count; i++) {
+    int failures = check_all(s, m, failed, arg);
+    bool refused = failures > 0;
+    for (size_t i = 0; i < m->count && !refused; i++) {
         struct error err = ERROR_INIT;
         const char *what = "";
         int r = apply_one(s, &m->items[i], &what, &err);
