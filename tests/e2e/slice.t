@@ -61,7 +61,7 @@ with_kubectl "$K20" "kubectl 1.20"
 if [ -n "$NEWER" ]; then with_kubectl "$NEWER" "newer kubectl"; else skip "no newer kubectl on this machine"; fi
 
 # ---- exec: SPDY through apiserver, kubelet and runtime ----
-. "$TOP/tests/lib/image.sh"
+. "$TOP/tests/lib/images.sh"
 BOX=$(testimage busybox)
 like "$(c image import "$BOX" --root "$ROOT" 2>&1)" "coracle.local/busybox:v1" "coracle image import"
 ok "a pod with a shell" k run box --image=coracle.local/busybox:v1 --image-pull-policy=Never --labels=run=box --command -- httpd -f -p 8000 -h /etc
@@ -91,7 +91,8 @@ like "$(c get deployment hello -o yaml 2>&1)" "kind: Deployment" "coracle get -o
 like "$(c get deployment hello -o json 2>&1)" '"kind": "Deployment"' "coracle get -o json"
 is "$(c get deployment hello -o name)" "deployment.apps/hello" "coracle get -o name"
 like "$(c get pods -A -l app=hello 2>&1)" "default +hello-" "coracle get -A -l"
-like "$(c apply -f "$TOP/manifests/examples/hello.yaml" 2>&1)" "service/hello unchanged" "coracle apply"
+like "$(c apply -f "$TOP/manifests/examples/hello.yaml" 2>&1)" "service/hello configured" "coracle apply"
+like "$(c apply -f "$TOP/manifests/examples/hello.yaml" 2>&1)" "service/hello unchanged" "coracle apply again"
 like "$(c logs deployment/hello 2>&1)" "listening" "coracle logs"
 like "$(c image list --root "$ROOT" 2>&1)" "coracle.local/hello:v1" "coracle image list"
 
@@ -103,7 +104,9 @@ hammer() { # starts the client
         n=0
         while [ ! -e "$T/stop" ]; do
             n=$((n + 1))
-            $NET curl -sS --max-time 5 -o /dev/null -f "$URL" 2>>"$T/failed" || echo "request $n failed" >>"$T/failed"
+            at=$(date +%T.%N)
+            $NET curl -sS --max-time 5 -o /dev/null -f "$URL" 2>>"$T/failed" && continue
+            { echo "request $n at $at failed"; k get pods,endpointslices -o wide; } >>"$T/failed" 2>&1
         done
         echo $n >"$T/count"
     ) &
@@ -116,7 +119,7 @@ hammered() { # DESCRIPTION: stops it; passes when nothing failed
     if [ ! -s "$T/failed" ] && [ "$(cat "$T/count")" -gt 5 ]; then
         pass "$1 ($(cat "$T/count") requests)"
     else
-        fail "$1" "$(cat "$T/count") requests; $(head -5 "$T/failed")"
+        fail "$1" "$(cat "$T/count") requests; $(head -20 "$T/failed")" "$(date +%T.%N)"
     fi
 }
 containers() { k get pods -l app=hello -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort; }
@@ -210,7 +213,7 @@ ok "down" c down --root "$ROOT"
 is "$(pgrep -f "$ROOT/" | wc -l)" 0 "leaves no process"
 ok "up after down" cluster_up
 ok "brings the pods back" k rollout status deployment/hello --timeout=30s
-like "$($NET curl -sS --max-time 5 "$URL" 2>&1)" "Hello from" "at the same address"
+ok "at the same address" eventually 10 $NET curl -sSf --max-time 5 "$URL"
 kill $REGISTRY 2>/dev/null
 wait $REGISTRY 2>/dev/null
 ok "reset" c reset --yes --root "$ROOT" --cgroup-root "/coracle-test-$$"

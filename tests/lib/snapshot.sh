@@ -1,8 +1,8 @@
 # What a cluster could leave behind in its namespace and on the host, in a form to compare.
 snapshot() {
     echo "# links"; $NET ip -o link | sed 's/^[0-9]*: //; s/qlen.*//; s/state [A-Z]*//'
-    echo "# addresses"; $NET ip -o addr | awk '{print $2, $3, $4}'
-    echo "# routes"; $NET ip route show table all | sort
+    echo "# addresses"; $NET ip -o addr | awk '!/fe80/{print $2, $3, $4}'
+    echo "# routes"; $NET ip route show table all | grep -v fe80 | sort
     echo "# rules"; $NET ip rule
     echo "# neighbours"; $NET ip neigh show nud permanent
     for flavour in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
