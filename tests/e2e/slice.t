@@ -10,6 +10,7 @@
 K20=$("$TOP/tests/lib/kubectl-1.20") || bail "no kubectl 1.20"
 NEWER=
 [ -x /usr/bin/kubectl ] && ! /usr/bin/kubectl version --client 2>/dev/null | grep -q 'v1\.20\.' && NEWER=/usr/bin/kubectl
+kill_quietly() { kill "$@" 2>/dev/null || true; }
 k() { timeout 60 $NET "$K20" "$@"; }
 c() { timeout 60 $NET "$CORACLE" "$@"; }
 
@@ -78,7 +79,7 @@ is $? 7 "coracle exec too"
 like "$(k exec box -- wget -qO- http://127.0.0.1:8000/passwd 2>&1)" "root" "a pod reaches its own server on localhost"
 like "$(k exec box -- wget -qO- "$URL" 2>&1)" "Hello from hello-" "pod → Service → pod"
 box=$(k get svc box -o 'jsonpath={.spec.clusterIP}')
-like "$(k exec box -- wget -T 5 -qO- "http://$box/passwd" 2>&1)" "root" "pod → Service → itself"
+like "$(k exec box -- wget -qO- "http://$box/passwd" 2>&1)" "root" "pod → Service → itself"
 k port-forward pod/box 18000:8000 >"$T/forward.log" 2>&1 &
 FORWARD=$!
 ok "port-forward" eventually 10 $NET curl -sf http://127.0.0.1:18000/passwd
@@ -195,7 +196,7 @@ http: {addr: 127.0.0.1:5000}
 YAML
 $NET docker-registry serve "$T/registry.yml" >"$T/registry.log" 2>&1 &
 REGISTRY=$!
-at_end kill $REGISTRY
+at_end kill_quietly "$REGISTRY"
 ok "a registry runs" eventually 10 $NET curl -sf http://127.0.0.1:5000/v2/
 ok "holds the image" $NET skopeo copy -q --dest-tls-verify=false "oci-archive:$B/share/coracle/hello.tar" docker://127.0.0.1:5000/hello:v2
 digest=$($NET skopeo inspect --tls-verify=false docker://127.0.0.1:5000/hello:v2 | jq -r .Digest)
