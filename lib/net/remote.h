@@ -61,8 +61,8 @@ struct remote_client_handler {
     /* Streams are open: remote_client_take(). */
     void (*on_ready)(struct remote_client *r, void *arg);
     /* The command ended (@err NULL: @exit_code is its status) or could not be run or reached (@err;
-     * the server's message in its text). Once; the owner frees, after it has read the output
-     * streams to their ends, which may come before or after this. */
+     * the server's message in its text). Once, and after the ends of the output streams that were
+     * taken and are not freed. The owner frees. */
     void (*on_exit)(struct remote_client *r, int exit_code, const struct error *err, void *arg);
 };
 /* @request: method, url with the query made, headers, TLS; protocol is set here. */

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "net/remote_framing.h"
+#include "net/stream_ops.h"
 
 #define CHANNELS 5
 
@@ -16,9 +17,12 @@ struct remote_client {
     const struct remote_client_handler *handler;
     void *arg;
     struct stream *channels[CHANNELS];
+    struct stream *outputs[2]; /* stdout and stderr until they are over, whoever has them */
     size_t unanswered;
-    bool ready, told;
+    bool ready, told, judged;
     struct strbuf status; /* what came on the error stream */
+    int exit_code;        /* what it means, once judged */
+    struct error error;
     struct loop_timer timer;
 };
 
@@ -36,6 +40,23 @@ static void tellf(struct remote_client *r, int code, const char *text)
     struct error err = ERROR_INIT;
     (void)error_set(&err, code, "%s", text);
     tell(r, -1, &err);
+}
+
+/* The command's end is told after the output that somebody reads: the error stream overtakes output
+ * that waits for a window. */
+static void settle(struct remote_client *r)
+{
+    bool reading = (r->outputs[0] && r->outputs[0] != r->channels[REMOTE_STDOUT]) ||
+                   (r->outputs[1] && r->outputs[1] != r->channels[REMOTE_STDERR]);
+    if (r->judged && !reading)
+        tell(r, r->exit_code, r->error.code ? &r->error : NULL);
+}
+
+static void on_output_over(struct stream *s, void *arg)
+{
+    struct remote_client *r = arg;
+    r->outputs[s == r->outputs[0] ? 0 : 1] = NULL;
+    settle(r);
 }
 
 /* ---- the error stream: a Status object ---- */
@@ -65,17 +86,20 @@ static void judge(struct remote_client *r)
     _cleanup_json_ json_t *status = json_parse(strbuf_text(&r->status), r->status.len, NULL);
     const char *word = json_path_string(status, "status");
     int code = exit_code_of(status);
+    r->judged = true;
+    r->exit_code = -1;
     if (r->status.len == 0) {
-        tellf(r, -ECONNRESET, "the server did not tell how the command ended");
+        (void)error_set(&r->error, -ECONNRESET, "the server did not tell how the command ended");
     } else if (word && strcmp(word, "Success") == 0) {
-        tell(r, 0, NULL);
+        r->exit_code = 0;
     } else if (code > 0) {
-        tell(r, code, NULL);
+        r->exit_code = code;
     } else {
         _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
         remote_message(r->status.data, r->status.len, &text);
-        tellf(r, -EIO, strbuf_text(&text));
+        (void)error_set(&r->error, -EIO, "%s", strbuf_text(&text));
     }
+    settle(r);
 }
 
 static size_t on_error_data(_unused_ struct stream *s, const void *data, size_t len, void *arg)
@@ -115,7 +139,10 @@ static void on_stream(struct stream *stream, _unused_ const struct http_headers 
 
 static void on_close(const struct error *err, void *arg)
 {
-    if (err)
+    struct remote_client *r = arg;
+    if (r->judged)
+        tell(r, r->exit_code, r->error.code ? &r->error : NULL);
+    else if (err)
         tell(arg, -1, err);
     else
         tellf(arg, -ECONNRESET, "the server has closed the connection");
@@ -145,6 +172,14 @@ static void open_channel(struct remote_client *r, enum remote_channel channel, c
     r->unanswered++;
 }
 
+static void open_output(struct remote_client *r, enum remote_channel channel, const char *type,
+                        struct stream **output)
+{
+    open_channel(r, channel, type);
+    *output = r->channels[channel];
+    stream_observe(*output, on_output_over, r);
+}
+
 static void on_upgraded(struct stream *stream, const struct upgrade_response *response,
                         const struct error *failure, void *arg)
 {
@@ -163,9 +198,9 @@ static void on_upgraded(struct stream *stream, const struct upgrade_response *re
     if (r->options.want_stdin)
         open_channel(r, REMOTE_STDIN, "stdin");
     if (r->options.want_stdout)
-        open_channel(r, REMOTE_STDOUT, "stdout");
+        open_output(r, REMOTE_STDOUT, "stdout", &r->outputs[0]);
     if (r->options.want_stderr && !r->options.tty)
-        open_channel(r, REMOTE_STDERR, "stderr");
+        open_output(r, REMOTE_STDERR, "stderr", &r->outputs[1]);
     if (r->options.tty)
         open_channel(r, REMOTE_RESIZE, "resize");
 }
@@ -225,6 +260,9 @@ struct remote_client *remote_client_free(struct remote_client *r)
         return NULL;
     (void)upgrade_cancel(r->upgrade);
     loop_timer_done(&r->timer);
+    for (int i = 0; i < 2; i++)
+        if (r->outputs[i])
+            stream_observe(r->outputs[i], NULL, NULL);
     for (int i = 0; i < CHANNELS; i++)
         (void)stream_free(r->channels[i]);
     if (r->framing)

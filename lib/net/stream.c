@@ -56,6 +56,20 @@ static void show(struct stream *s)
     }
 }
 
+void stream_observe(struct stream *s, void (*over)(struct stream *s, void *arg), void *arg)
+{
+    s->over = over;
+    s->over_arg = arg;
+}
+
+static void tell_over(struct stream *s)
+{
+    void (*over)(struct stream *, void *) = s->over;
+    s->over = NULL;
+    if (over)
+        over(s, s->over_arg);
+}
+
 static void deliver(struct stream *s)
 {
     stream_ref(s);
@@ -67,11 +81,13 @@ static void deliver(struct stream *s)
         s->eof_told = true;
         if (s->handler->on_eof)
             s->handler->on_eof(s, s->arg);
+        tell_over(s);
     }
     if (s->closed && !s->closed_told && !s->freed && s->handler && !later) {
         s->closed_told = true;
         if (s->handler->on_close)
             s->handler->on_close(s, &s->error, s->arg);
+        tell_over(s);
     }
     stream_unref(s);
 }
@@ -167,10 +183,10 @@ void stream_pause(struct stream *s)
 
 void stream_resume(struct stream *s)
 {
-    if (s->paused) {
-        s->paused = false;
+    /* Also when it was not paused: a reader may have left bytes instead. */
+    s->paused = false;
+    if (!s->freed)
         loop_defer(&s->kick);
-    }
 }
 
 void stream_end(struct stream *s)
@@ -187,6 +203,7 @@ struct stream *stream_free(struct stream *s)
     if (s && !s->freed) {
         s->freed = true;
         s->handler = NULL;
+        tell_over(s);
         loop_deferred_done(&s->kick);
         s->ops->destroy(s);
         stream_unref(s);
@@ -197,6 +214,7 @@ struct stream *stream_free(struct stream *s)
 void stream_finish(struct stream *s)
 {
     s->handler = NULL;
+    tell_over(s);
     if (s->closed) {
         (void)stream_free(s);
         return;

@@ -40,6 +40,8 @@ struct stream {
     bool closed, closed_told; /* the carrier */
     bool freed;
     struct error error; /* why it closed */
+    void (*over)(struct stream *s, void *arg);
+    void *over_arg;
 };
 
 void stream_init(struct stream *s, const struct stream_ops *ops, struct loop *loop,
@@ -53,3 +55,6 @@ void stream_arrived(struct stream *s); /* s->in has grown */
 void stream_eof(struct stream *s);
 void stream_closed(struct stream *s, const struct error *err);
 void stream_drained(struct stream *s); /* pending has shrunk */
+/* Calls @over once when the stream's owner has seen the end of the peer's direction or of the
+ * stream, or frees it. NULL takes that back. */
+void stream_observe(struct stream *s, void (*over)(struct stream *s, void *arg), void *arg);

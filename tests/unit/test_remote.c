@@ -391,9 +391,12 @@ static void a_slow_command_holds_its_client_back(void **state)
     }
     assert_true(sent < 500000);
     f->slow = false; /* now it reads, and echoes */
-    stream_pause(f->in);
     stream_resume(f->in);
     stream_finish(in); /* the client's */
+    stream_pause(f->out);
+    run(f, 50);
+    assert_false(f->exited); /* not before the output is read */
+    stream_resume(f->out);
     until(f, &f->exited);
     until(f, &f->out_eof);
     assert_int_equal(f->got.len, sent);
