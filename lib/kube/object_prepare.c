@@ -134,6 +134,15 @@ static int64_t priority_of(const char *class_name)
     return str_eq(class_name, "system-cluster-critical") ? 2000000000 : 0;
 }
 
+/* What a pod has that its manifest need not say: priority and patience with lost nodes. */
+static void complete_pod_spec(json_t *spec, int64_t priority)
+{
+    set_missing(spec, "priority", json_integer(priority));
+    set_missing(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
+    add_toleration(spec, "node.kubernetes.io/not-ready");
+    add_toleration(spec, "node.kubernetes.io/unreachable");
+}
+
 static void prepare_pod(json_t *obj)
 {
     json_t *spec = child(obj, "spec");
@@ -141,11 +150,18 @@ static void prepare_pod(json_t *obj)
     (void)json_object_set_new(status, "phase", json_string("Pending"));
     (void)json_object_set_new(status, "qosClass", json_string(object_pod_qos(spec)));
     (void)json_object_set_new(obj, "status", status);
-    int64_t priority = priority_of(text_of(spec, "priorityClassName"));
-    set_missing(spec, "priority", json_integer(priority));
-    set_missing(spec, "preemptionPolicy", json_string("PreemptLowerPriority"));
-    add_toleration(spec, "node.kubernetes.io/not-ready");
-    add_toleration(spec, "node.kubernetes.io/unreachable");
+    complete_pod_spec(spec, priority_of(text_of(spec, "priorityClassName")));
+}
+
+/* An update by a manifest that says no more than at creation is no change. */
+static void update_pod(json_t *obj, const json_t *old)
+{
+    json_t *spec = child(obj, "spec");
+    const json_t *was = json_object_get(old, "spec");
+    keep(spec, was, "ephemeralContainers");
+    if (!json_object_get(spec, "preemptionPolicy"))
+        keep(spec, was, "preemptionPolicy");
+    complete_pod_spec(spec, json_integer_value(json_object_get(was, "priority")));
 }
 
 /* ---- services ---- */
@@ -439,7 +455,7 @@ static void update_object(const struct schema_resource *res, json_t *obj, const 
     else if (object_is(res, "", "Namespace"))
         keep(child(obj, "spec"), json_object_get(old, "spec"), "finalizers");
     else if (object_is(res, "", "Pod"))
-        keep(child(obj, "spec"), json_object_get(old, "spec"), "ephemeralContainers");
+        update_pod(obj, old);
     raise_generation(res, obj, old);
 }
 
