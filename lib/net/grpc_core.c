@@ -2,6 +2,7 @@
 #include "net/grpc_core.h"
 
 #include <event2/dns.h>
+#include <signal.h>
 #include <string.h>
 
 #include "net/grpc_h2.h"
@@ -11,6 +12,9 @@
 
 struct rpc *rpc_new(struct loop *loop, _unused_ struct error *err)
 {
+    struct sigaction pipe;
+    if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+        (void)signal(SIGPIPE, SIG_IGN);
     struct rpc *rpc = mem_zalloc(sizeof(*rpc));
     rpc->loop = loop;
     return rpc;

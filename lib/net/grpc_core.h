@@ -12,7 +12,8 @@ struct rpc;
 /* The largest message either side accepts, in bytes. */
 #define RPC_MESSAGE_MAX (16u << 20)
 
-/* Makes the context; one per process is enough. Never NULL at present; callers handle NULL with
+/* Makes the context; one per process is enough. Ignores SIGPIPE unless the process handles it: a
+ * peer may be gone at any write. Never NULL at present; callers handle NULL with
  * @err set. */
 struct rpc *rpc_new(struct loop *loop, struct error *err);
 

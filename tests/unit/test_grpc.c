@@ -593,6 +593,75 @@ static void socket_is_ours_alone(void **state)
     (void)rpc_server_free(second);
 }
 
+/* ---- servers that misbehave: a raw socket in the place of ours ---- */
+static int raw_listener(struct fixture *f)
+{
+    f->server = rpc_server_free(f->server);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    (void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", f->target + strlen("unix://"));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    return fd;
+}
+
+/* Calls a raw server that answers with these bytes, and nothing more. */
+static int raw_call(struct fixture *f, int listener, const struct rpc_client_options *options,
+                    const void *answer, size_t len)
+{
+    struct error err = ERROR_INIT;
+    struct rpc_client_options o = *options;
+    o.target = f->target;
+    (void)rpc_client_free(f->client);
+    f->client = rpc_client_new(f->rpc, &o, &err);
+    assert_non_null(f->client);
+    KV(in);
+    f->status = RPC_OK;
+    (void)rpc_client_call(f->client, &echo, &in.base, 5000, on_reply, f);
+    linger(f, 10);
+    int conn = accept(listener, NULL, NULL);
+    assert_true(conn >= 0);
+    assert_int_equal(write(conn, answer, len), (ssize_t)len);
+    int before = f->replies;
+    while (f->replies == before)
+        run(f);
+    return conn;
+}
+
+static void servers_that_misbehave(void **state)
+{
+    struct fixture *f = *state;
+    static const char settings[] = {0, 0, 0, 4, 0, 0, 0, 0, 0}, http[] = "HTTP/1.1 400 Bad\r\n\r\n",
+                      goodbye[] = {0, 0, 0, 4, 0, 0, 0, 0, 0, /* settings */
+                                   0, 0, 8, 7, 0, 0, 0, 0, 0, /* GOAWAY: no stream was seen */
+                                   0, 0, 0, 0, 0, 0, 0, 0};
+    int listener = raw_listener(f);
+    uint64_t start = now_ms();
+    struct rpc_client_options pings = {.keepalive_ms = 100, .keepalive_timeout_ms = 100};
+    int conn = raw_call(f, listener, &pings, settings, sizeof(settings));
+    assert_int_equal(f->status, RPC_UNAVAILABLE); /* it does not answer pings */
+    assert_false(rpc_never_sent(f->status, f->text));
+    assert_in_range(now_ms() - start, 100, 3000);
+    (void)close(conn);
+
+    struct rpc_client_options plain = {.reconnect_max_ms = 200};
+    conn = raw_call(f, listener, &plain, http, sizeof(http) - 1);
+    assert_int_equal(f->status, RPC_UNAVAILABLE); /* does not speak HTTP/2 */
+    assert_true(rpc_never_sent(f->status, f->text));
+    (void)close(conn);
+
+    conn = raw_call(f, listener, &plain, "", 0);
+    assert_int_equal(f->status, RPC_UNAVAILABLE); /* accepts, and says nothing */
+    assert_non_null(strstr(f->text, "no answer in time"));
+    (void)close(conn);
+
+    conn = raw_call(f, listener, &plain, goodbye, sizeof(goodbye));
+    assert_int_equal(f->status, RPC_UNAVAILABLE);
+    assert_true(rpc_never_sent(f->status, f->text));
+    (void)close(conn);
+    (void)close(listener);
+}
+
 static void bad_options(void **state)
 {
     struct fixture *f = *state;
@@ -652,6 +721,7 @@ int main(void)
         T(stream_cancelled_in_its_callback),
         T(server_goes_and_comes_back),
         T(socket_is_ours_alone),
+        T(servers_that_misbehave),
         T(bad_options),
         T(ends_with_work_under_way),
         cmocka_unit_test(statuses),
