@@ -102,8 +102,11 @@ static int open_images(struct runtime *rt, struct error *err)
     rt->images = image_store_open(rt->loop, &o, err);
     if (!rt->images)
         return err && err->code ? err->code : -EIO;
-    const struct image_service_options so = {
-        .loop = rt->loop, .store = rt->images, .insecure = &rt->opts->insecure};
+    _cleanup_free_ char *registries = daemon_path(rt->opts->root, "/etc/coracle/registries.yaml");
+    const struct image_service_options so = {.loop = rt->loop,
+                                             .store = rt->images,
+                                             .insecure = &rt->opts->insecure,
+                                             .registries = registries};
     rt->image_service = image_service_new(&so);
     return 0;
 }

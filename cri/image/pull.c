@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cri/image/registries.h"
 #include "cri/image/store_private.h"
 
 #define ACCEPT \
@@ -24,20 +25,31 @@ struct pull_wait {
 
 /* ---- ending ---- */
 
-static void pull_free(struct pull *p)
+/* Forgets what an endpoint gave. */
+static void reset(struct pull *p)
 {
-    list_remove(&p->entry);
-    (void)registry_cancel(p->get);
+    p->get = registry_cancel(p->get);
     for (size_t i = 0; p->fetches && i < p->manifest.n_layers; i++)
         pull_fetch_done(&p->fetches[i]);
-    (void)ingest_cancel(p->ingest);
-    (void)registry_free(p->registry);
+    p->ingest = ingest_cancel(p->ingest);
     free(p->fetches);
-    image_reference_done(&p->ref);
+    p->fetches = NULL;
     manifest_done(&p->manifest);
     strbuf_done(&p->text);
     strbuf_done(&p->manifest_text);
     free(p->content_type);
+    p->content_type = NULL;
+}
+
+static void pull_free(struct pull *p)
+{
+    list_remove(&p->entry);
+    reset(p);
+    for (size_t i = 0; i < p->n_endpoints; i++)
+        (void)registry_free(p->endpoints[i]);
+    free(p->endpoints);
+    strbuf_done(&p->failures);
+    image_reference_done(&p->ref);
     free(p->key);
     free(p);
 }
@@ -71,6 +83,25 @@ static void pull_end(struct pull *p, struct image *image, const struct error *er
     (void)image_unref(image);
 }
 
+static int try_endpoints(struct pull *p, struct error *err);
+
+static void note_failure(struct pull *p, const struct error *err)
+{
+    strbuf_addf(&p->failures, "%s%.500s", p->failures.len ? "; " : "", error_text(err));
+}
+
+/* The endpoint failed: the next one is tried. With the last the pull ends. */
+static void pull_fail(struct pull *p, const struct error *err)
+{
+    struct error copy = *err; /* it may live in what is reset */
+    reset(p);
+    note_failure(p, &copy);
+    if (p->next_endpoint < p->n_endpoints && try_endpoints(p, &copy) == 0)
+        return;
+    (void)error_set(&copy, copy.code, "%s", strbuf_text(&p->failures));
+    pull_end(p, NULL, &copy);
+}
+
 void pull_wait_cancel(struct pull_wait *w)
 {
     struct pull *p = w->pull;
@@ -86,7 +117,10 @@ static void on_ingested(struct image *image, const struct error *err, void *arg)
 {
     struct pull *p = arg;
     p->ingest = NULL;
-    pull_end(p, image, err);
+    if (image)
+        pull_end(p, image, NULL);
+    else
+        pull_fail(p, err);
 }
 
 static int ingest(struct pull *p, struct error *err)
@@ -189,7 +223,7 @@ static void on_data(struct registry_get *get, const void *data, size_t len, void
         (void)error_set(&err, -EFBIG, "a manifest or config of more than %u bytes",
                         MANIFEST_BYTES_MAX);
         p->get = registry_cancel(get);
-        pull_end(p, NULL, &err);
+        pull_fail(p, &err);
         return;
     }
     strbuf_add(&p->text, data, len);
@@ -201,9 +235,9 @@ static void on_end(_unused_ struct registry_get *get, const struct error *failur
     struct error err = ERROR_INIT;
     p->get = NULL;
     if (failure)
-        pull_end(p, NULL, failure);
+        pull_fail(p, failure);
     else if (take(p, &err))
-        pull_end(p, NULL, &err);
+        pull_fail(p, &err);
 }
 
 /* @digest may be a tag when the stage is PULL_TOP. */
@@ -220,16 +254,34 @@ static int request(struct pull *p, enum pull_stage stage, const char *kind, cons
     return p->get ? 0 : err->code;
 }
 
+/* Begins with the next endpoint that can be asked at all; those that cannot are noted. */
+static int try_endpoints(struct pull *p, struct error *err)
+{
+    const char *what = p->ref.digest ? p->ref.digest : p->ref.tag;
+    int r = -ENOENT;
+    while (p->next_endpoint < p->n_endpoints) {
+        struct error why = ERROR_INIT;
+        p->registry = p->endpoints[p->next_endpoint++];
+        r = request(p, PULL_TOP, "manifests", what, &why);
+        if (!r)
+            return 0;
+        reset(p);
+        note_failure(p, &why);
+    }
+    return error_set(err, r, "%s", strbuf_text(&p->failures));
+}
+
 /* ---- the puller ---- */
 
 struct puller *puller_new(struct ingest_table *table, struct loop *loop,
-                          const struct option_list *insecure)
+                          const struct option_list *insecure, const char *registries)
 {
     struct puller *puller = mem_zalloc(sizeof(*puller));
     puller->table = table;
     puller->loop = loop;
     puller->http = http_client_new(loop);
     puller->insecure = insecure;
+    puller->registries = str_dup(registries);
     list_init(&puller->pulls);
     return puller;
 }
@@ -247,6 +299,7 @@ struct puller *puller_free(struct puller *puller)
         pull_free(p);
     }
     (void)http_client_free(puller->http);
+    free(puller->registries);
     free(puller);
     return NULL;
 }
@@ -276,6 +329,23 @@ static struct pull *find_pull(struct puller *puller, const char *key)
     return NULL;
 }
 
+/* Every endpoint gets its registry object now: they keep what they need of credentials. */
+static int make_registries(struct pull *p, const struct registry_auth *auth, struct error *err)
+{
+    const struct puller *puller = p->puller;
+    _cleanup_(registries_freep) struct registries *config =
+        registries_load(puller->registries, err);
+    if (!config)
+        return err->code;
+    struct registry_endpoint *endpoints = registries_endpoints(
+        config, p->ref.host, p->ref.path, auth, puller->insecure, &p->n_endpoints);
+    p->endpoints = mem_zalloc((p->n_endpoints + 1) * sizeof(struct registry *));
+    for (size_t i = 0; i < p->n_endpoints; i++)
+        p->endpoints[i] = registry_new(puller->loop, puller->http, &endpoints[i]);
+    (void)registry_endpoints_free(endpoints, p->n_endpoints);
+    return 0;
+}
+
 static struct pull *start(struct puller *puller, struct image_reference *ref, const char *key,
                           const struct registry_auth *auth, struct error *err)
 {
@@ -286,9 +356,7 @@ static struct pull *start(struct puller *puller, struct image_reference *ref, co
     memset(ref, 0, sizeof(*ref));
     list_init(&p->waits);
     list_append(&puller->pulls, &p->entry);
-    p->registry =
-        registry_new(puller->loop, puller->http, p->ref.host, p->ref.path, auth, puller->insecure);
-    if (!request(p, PULL_TOP, "manifests", p->ref.digest ? p->ref.digest : p->ref.tag, err))
+    if (!make_registries(p, auth, err) && !try_endpoints(p, err))
         return p;
     pull_free(p);
     return NULL;

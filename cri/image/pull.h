@@ -11,15 +11,17 @@
 struct puller;
 struct pull_wait;
 
-/* @table and @insecure are borrowed. */
+/* @table and @insecure are borrowed. @registries is the path of registries.yaml, read whenever a
+ * pull begins (registries.h); NULL: none. */
 struct puller *puller_new(struct ingest_table *table, struct loop *loop,
-                          const struct option_list *insecure);
+                          const struct option_list *insecure, const char *registries);
 struct puller *puller_free(struct puller *puller); /* stops all pulls, no callbacks; returns NULL */
 
 /* Pulls what @name says, for this machine's platform. @cb is called once, later: the image, or NULL
  * with @err (-ENOENT: no such image or none for this platform; -EACCES: not allowed; -EAGAIN: the
  * registry cannot be had now; -EBADMSG: what came is not what its digest says; -ENOSPC; …), whose
- * text names the endpoint and its answer. NULL with @err -EINVAL for a malformed name. */
+ * text names each endpoint that was tried and its answer. NULL with @err -EINVAL for a malformed
+ * name. */
 struct pull_wait *puller_pull(struct puller *puller, const char *name,
                               const struct registry_auth *auth,
                               void (*cb)(struct image *image, const struct error *err, void *arg),

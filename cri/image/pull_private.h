@@ -11,6 +11,7 @@ struct puller {
     struct loop *loop;
     struct http_client *http;
     const struct option_list *insecure;
+    char *registries; /* path of registries.yaml; NULL: none */
     struct list pulls;
 };
 
@@ -36,7 +37,10 @@ struct pull {
     char *key;
     struct list waits;
     struct image_reference ref;
-    struct registry *registry;
+    struct registry **endpoints; /* in the order in which they are tried */
+    size_t n_endpoints, next_endpoint;
+    struct strbuf failures;    /* what the endpoints tried so far answered */
+    struct registry *registry; /* of endpoints: the one being asked */
     enum pull_stage stage;
     struct registry_get *get;
     struct strbuf text; /* what arrives */

@@ -43,10 +43,10 @@ static bool is_this_machine(const char *host)
     return false;
 }
 
-/* Whether credentials for @server ("", "registry:5000", "https://index.docker.io/v1/") are meant
- * for @host. */
-static bool auth_is_for(const char *server, const char *host)
+/* The server is "", "registry:5000" or "https://index.docker.io/v1/". */
+bool registry_auth_is_for(const struct registry_auth *auth, const char *host)
 {
+    const char *server = auth->server;
     if (!server || !*server)
         return true;
     const char *start = strstr(server, "://");
@@ -64,19 +64,31 @@ static char *text_or_null(const char *s)
     return s && *s ? str_dup(s) : NULL;
 }
 
-struct registry *registry_new(struct loop *loop, struct http_client *http, const char *host,
-                              const char *repository, const struct registry_auth *auth,
-                              const struct option_list *insecure)
+char *registry_base(const char *host, const struct option_list *insecure)
 {
+    bool plain = listed(insecure, host) || is_this_machine(host);
+    return str_printf("%s://%s", plain ? "http" : "https",
+                      str_eq(host, "docker.io") ? "registry-1.docker.io" : host);
+}
+
+struct registry *registry_new(struct loop *loop, struct http_client *http,
+                              const struct registry_endpoint *endpoint)
+{
+    const struct registry_auth *auth = &endpoint->auth;
     struct registry *r = mem_zalloc(sizeof(*r));
     r->loop = loop;
     r->http = http;
-    r->plain = listed(insecure, host) || is_this_machine(host);
-    r->base = str_printf("%s://%s", r->plain ? "http" : "https",
-                         str_eq(host, "docker.io") ? "registry-1.docker.io" : host);
-    r->repository = str_dup(repository);
-    if (!auth_is_for(auth->server, host))
-        return r;
+    r->plain = !str_starts(endpoint->base, "https://");
+    r->base = str_dup(endpoint->base);
+    r->prefix = str_dup(endpoint->prefix);
+    r->repository = str_dup(endpoint->repository);
+    if (endpoint->has_tls) {
+        r->has_tls = true;
+        r->tls.ca_file = r->ca_file = str_dup(endpoint->tls.ca_file);
+        r->tls.cert_file = r->cert_file = str_dup(endpoint->tls.cert_file);
+        r->tls.key_file = r->key_file = str_dup(endpoint->tls.key_file);
+        r->tls.insecure = endpoint->tls.insecure;
+    }
     r->identity_token = text_or_null(auth->identity_token);
     r->basic = text_or_null(auth->encoded);
     if (!r->basic && auth->username && *auth->username) {
@@ -93,7 +105,11 @@ struct registry *registry_free(struct registry *r)
 {
     if (r) {
         free(r->base);
+        free(r->prefix);
         free(r->repository);
+        free(r->ca_file);
+        free(r->cert_file);
+        free(r->key_file);
         free(r->identity_token);
         free(r->basic);
         free(r->authorization);
@@ -348,6 +364,8 @@ static int send_call(struct registry_get *g, struct error *err)
         http_headers_add(&headers, "Authorization", r->authorization);
     struct http_request request = {
         .url = g->url, .headers = &headers, .stall_timeout_ms = STALL_TIMEOUT_MS};
+    if (r->has_tls && is_own(r, g->url)) /* client certificates are the registry's alone */
+        request.tls = &r->tls;
     int code = http_client_stream(r->http, &request, &handler, g, &g->call, err);
     return code ? error_prefix(err, code, "GET %.300s", g->url) : 0;
 }
@@ -362,7 +380,7 @@ struct registry_get *registry_start(struct registry *registry, const char *what,
     g->arg = arg;
     g->accept = str_dup(accept);
     g->offset = offset;
-    g->url = str_printf("%s/v2/%s/%s", registry->base, registry->repository, what);
+    g->url = str_printf("%s%s/%s/%s", registry->base, registry->prefix, registry->repository, what);
     loop_deferred_init(&g->again, registry->loop, on_again, g);
     loop_timer_init(&g->later, registry->loop, "busy registry", on_again, g);
     return send_call(g, err) ? registry_cancel(g) : g;

@@ -19,13 +19,27 @@ struct registry_auth {
     const char *server;         /* the registry they are for, not sent to another; "": any */
 };
 
+/* One place to ask for a repository: the registry itself, or a mirror. */
+struct registry_endpoint {
+    char *base;                /* "https://host:port" */
+    char *prefix;              /* "/v2" */
+    char *repository;          /* "library/nginx" */
+    struct registry_auth auth; /* borrowed strings */
+    bool has_tls;
+    struct tls_client_config tls; /* borrowed strings */
+};
+
+/* The address of the registry @host of a reference ("docker.io"): over TLS, but for the hosts in
+ * @insecure (may be NULL) and for this machine itself (localhost). The caller frees. */
+char *registry_base(const char *host, const struct option_list *insecure);
+/* Whether credentials are meant for @host, by what they say about their server. */
+bool registry_auth_is_for(const struct registry_auth *auth, const char *host);
+
 struct registry;
 
-/* @host as in a reference ("docker.io"), @repository "library/nginx". @insecure: plain HTTP is
- * spoken to the hosts listed; to this machine itself (localhost) always. */
-struct registry *registry_new(struct loop *loop, struct http_client *http, const char *host,
-                              const char *repository, const struct registry_auth *auth,
-                              const struct option_list *insecure);
+/* Everything of @endpoint is copied. */
+struct registry *registry_new(struct loop *loop, struct http_client *http,
+                              const struct registry_endpoint *endpoint);
 /* All requests must have ended or been cancelled. Returns NULL. */
 struct registry *registry_free(struct registry *registry);
 
@@ -41,7 +55,8 @@ struct registry_ops {
     void (*end)(struct registry_get *get, const struct error *err, void *arg);
 };
 
-/* GET /v2/<repository>/<what> ("manifests/latest", "blobs/sha256:…"). @accept may be NULL; with
+/* GET <prefix>/<repository>/<what> ("manifests/latest", "blobs/sha256:…"). @accept may be NULL;
+ * with
  * @offset > 0 a range from there on is asked for. Callbacks come later than this call. NULL with
  * @err.
  */

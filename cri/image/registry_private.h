@@ -7,9 +7,13 @@
 struct registry {
     struct loop *loop;
     struct http_client *http;
-    bool plain;           /* HTTP, not HTTPS */
-    char *base;           /* "https://host:port" */
-    char *repository;     /* "library/nginx" */
+    bool plain;       /* HTTP, not HTTPS */
+    char *base;       /* "https://host:port" */
+    char *prefix;     /* "/v2" */
+    char *repository; /* "library/nginx" */
+    bool has_tls;
+    struct tls_client_config tls; /* its strings are the three below */
+    char *ca_file, *cert_file, *key_file;
     char *identity_token; /* NULL: none */
     char *basic;          /* base64 of "username:password"; NULL: none */
     char *authorization;  /* the field's value that works, NULL until known */

@@ -14,6 +14,7 @@ struct image_service_options {
     struct loop *loop;
     struct image_store *store;          /* borrowed */
     const struct option_list *insecure; /* registries spoken to over plain HTTP; borrowed */
+    const char *registries;             /* path of registries.yaml (registries.h); may be NULL */
 };
 
 struct image_service *image_service_new(const struct image_service_options *options);

@@ -104,6 +104,7 @@ push "$hello" private/hello:v1 --dest-creds user:secret
 like "$(images pull "$REGISTRY/private/hello:v1" 2>&1)" "^PERMISSION_DENIED: .*401 Unauthorized.*credentials" "without credentials: denied, with the reason"
 like "$(images pull "$REGISTRY/private/hello:v1" user:wrong 2>&1)" "^PERMISSION_DENIED: .*credentials were refused" "with wrong ones"
 is "$(images pull "$REGISTRY/private/hello:v1" user:secret)" "$ID" "with the right ones"
+private=$REGISTRY
 REGISTRY=$open_registry
 
 # ---- restart and crash ----
@@ -247,6 +248,38 @@ at_end kill $!
 eventually 10 curl -sk -o "$T/.x" "https://127.0.0.2:$tls_port/v2/" || bail "$(cat "$T/bad.log")"
 like "$(images pull "127.0.0.2:$tls_port/hello:v1" 2>&1)" "^[A-Z]+: .*https://127.0.0.2:$tls_port/v2/hello/manifests/v1: .*certificate" \
     "a certificate that nobody vouches for is refused, and said"
+
+# ---- mirrors ----
+mkdir -p "$T/etc/coracle"
+mirrors() { cat >"$T/etc/coracle/registries.yaml"; }
+mirrors <<END
+mirrors:
+  first.test:
+    endpoint: ["http://127.0.0.1:1", "http://$REGISTRY"]
+    rewrite: {"^app/(.*)": "lib/\$1"}
+  private.test: {endpoint: ["http://$private"]}
+  token.test: {endpoint: ["http://$bad"], rewrite: {"^.*": token}}
+  ca.test: {endpoint: ["https://127.0.0.2:$tls_port"]}
+  none.test: {endpoint: ["http://127.0.0.1:1", "http://$REGISTRY"]}
+configs:
+  "$private": {auth: {username: user, password: secret}}
+  "127.0.0.2:$tls_port": {tls: {ca_file: "$T/cert.pem"}}
+END
+images remove "$ID"
+is "$(images pull first.test/app/hello:v1)" "$ID" "the second mirror answers, under another name"
+is "$(images status first.test/app/hello:v1 | sed -n 's/^tag //p')" "first.test/app/hello:v1" "the image keeps its own"
+images remove "$ID"
+is "$(images pull private.test/private/hello:v1)" "$ID" "a mirror with credentials of its own"
+images remove "$ID"
+is "$(images pull token.test/x:v1 user:secret)" "$ID" "a mirror with a token service"
+like "$(curl -s "http://$bad/log" | grep '^token scope=repository:token' | tail -1)" "nobody" "does not get the request's credentials"
+images remove "$ID"
+is "$(images pull ca.test/hello:v1)" "$ID" "a mirror with a certificate authority of its own"
+like "$(images pull none.test/nothing:v1 2>&1)" "127.0.0.1:1/v2/nothing.*$REGISTRY/v2/nothing/manifests/v1: 404.*https://none.test/v2/nothing" \
+    "when all fail, each endpoint and its answer are named"
+echo 'mirrors: {a.test: {endpoints: []}}' | mirrors
+like "$(images pull "$REGISTRY/lib/hello:v1" 2>&1)" "^INVALID_ARGUMENT: .*registries.yaml: mirrors.a.test.endpoints is not known" "a wrong registries.yaml names the field"
+rm "$T/etc/coracle/registries.yaml"
 
 # ---- interrupted work ----
 images remove "$ID"
