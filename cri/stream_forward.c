@@ -89,9 +89,10 @@ static void on_connected(int code, const struct error *err, void *data)
     struct connecting *c = data;
     struct forward *f = c->f;
     f->connecting--;
-    if (!f->server)
+    if (!f->server) { /* the client has gone: the pair wants its answer all the same */
         closep(&c->fd);
-    else if (code < 0)
+        portforward_fail(c->pair, "the client has gone");
+    } else if (code < 0)
         portforward_fail(c->pair, error_text(err));
     else
         portforward_accept(c->pair, stream_new_fd(f->st->rt->loop, c->fd));
