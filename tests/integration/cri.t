@@ -232,4 +232,5 @@ is "$(cri_cgroups | grep -cE '/[0-9a-f]{64}$')" 0 "no container's cgroup is left
 cri_stop && rc=0 || rc=$?
 is $rc 0 "SIGTERM: an orderly end"
 ok "... without a socket" test ! -e "$CRI_SOCKET"
+is "$(grep -cE 'Sanitizer|runtime error|Assertion' "$T/cri.log")" 0 "nothing found by sanitizers" || diag "$(grep -A30 -E 'Sanitizer|runtime error' "$T/cri.log" | head -60)"
 done_testing

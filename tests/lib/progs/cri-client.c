@@ -247,7 +247,8 @@ static int logs(struct client *c, char **args)
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     if (!path || fs_read(path, SIZE_MAX / 2, &text, NULL) < 0)
         return 1;
-    (void)fwrite(text.data, 1, text.len, stdout);
+    if (text.len)
+        (void)fwrite(text.data, 1, text.len, stdout);
     return 0;
 }
 
@@ -265,7 +266,8 @@ static void write_bytes(const json_t *j, const char *field, FILE *to)
     ProtobufCMessage *m = pbjson_to_message(&runtime__v1__exec_sync_response__descriptor, j, NULL);
     const Runtime__V1__ExecSyncResponse *r = (const Runtime__V1__ExecSyncResponse *)m;
     const ProtobufCBinaryData *b = str_eq(field, "stdout") ? &r->stdout : &r->stderr;
-    (void)fwrite(b->data, 1, b->len, to);
+    if (b->len)
+        (void)fwrite(b->data, 1, b->len, to);
     protobuf_c_message_free_unpacked(m, NULL);
 }
 
