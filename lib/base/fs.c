@@ -194,6 +194,11 @@ int fs_open_in_root(int dirfd, const char *path, int flags, mode_t mode, uint64_
     struct open_how how = {.flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
                            .mode = flags & (O_CREAT | O_TMPFILE) ? mode : 0,
                            .resolve = RESOLVE_IN_ROOT | resolve};
-    int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+    /* A rename or mount anywhere in the system while ".." is resolved: the kernel asks to try
+     * again. */
+    int fd, tries = 1000;
+    do
+        fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+    while (fd < 0 && (errno == EAGAIN || errno == EINTR) && --tries);
     return fd < 0 ? -errno : fd;
 }
