@@ -45,7 +45,6 @@ struct watch {
 
 struct memstore {
     struct store base;
-    struct loop *loop;
     struct record *records;
     size_t count;
     int64_t revision, compacted;
@@ -402,7 +401,7 @@ struct store *memstore_new(struct loop *loop)
     struct memstore *ms = mem_zalloc(sizeof(*ms));
     ms->base.ops = &ops;
     ms->base.prefix = str_dup("/registry/");
-    ms->loop = loop;
+    ms->base.loop = loop;
     ms->revision = 1;
     list_init(&ms->calls);
     list_init(&ms->watches);
