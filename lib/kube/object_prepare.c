@@ -277,7 +277,7 @@ static char *base64(const char *text)
         v |= n > 1 ? (uint32_t)in[i + 1] << 8 : 0;
         v |= n > 2 ? in[i + 2] : 0;
         for (size_t k = 0; k < 4; k++)
-            strbuf_addc(&out, k <= n ? alphabet[v >> (18 - 6 * k) & 63] : '=');
+            strbuf_addc(&out, (char)(k <= n ? alphabet[v >> (18 - 6 * k) & 63] : '='));
     }
     return strbuf_take(&out);
 }

@@ -336,7 +336,8 @@ json_t *openapi_v3_index(const struct schema_registry *reg)
         json_encode(doc, &text);
         sha256_hex(text.data, text.len, hash);
         for (char *c = hash; *c; c++)
-            *c = *c >= 'a' ? (char)(*c - 'a' + 'A') : *c;
+            if (*c >= 'a')
+                *c = (char)(*c - 'a' + 'A');
         _cleanup_free_ char *url = str_printf("/openapi/v3/%s?hash=%s", path, hash);
         json_t *entry = json_object();
         set_text(entry, "serverRelativeURL", url);

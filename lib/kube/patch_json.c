@@ -200,7 +200,7 @@ static int with_value(struct patcher *p, const char *name, const json_t *op,
         return json_equal(walk(p, at, at->count), value)
                    ? 0
                    : error_set(p->err, -ENOENT, "operation %zu: the test failed", p->operation);
-    json_t *copy;
+    json_t *copy = NULL;
     int r = copy_value(p, value, at, &copy);
     if (r < 0)
         return r;
@@ -228,7 +228,7 @@ static int with_from(struct patcher *p, const char *name, const struct pointer *
                     last);
     if (move && is_below(at, from))
         return fail(p, -EINVAL, "a value cannot be moved into itself", last);
-    json_t *copy;
+    json_t *copy = NULL;
     int r = copy_value(p, value, at, &copy);
     if (r == 0 && move && from->count)
         r = take_out(p, from);

@@ -324,12 +324,12 @@ bool quantity_is_integer(const struct quantity *q)
 
 int64_t quantity_text_value(const char *text, int64_t fallback)
 {
-    struct quantity q;
+    struct quantity q = {0};
     return quantity_parse(text, &q, NULL) < 0 ? fallback : quantity_value(&q);
 }
 
 int64_t quantity_text_milli(const char *text, int64_t fallback)
 {
-    struct quantity q;
+    struct quantity q = {0};
     return quantity_parse(text, &q, NULL) < 0 ? fallback : quantity_milli_value(&q);
 }

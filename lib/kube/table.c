@@ -451,8 +451,8 @@ static json_t *computed_cell(const struct schema_resource *res, const char *colu
     if (str_eq(res->kind, "Event"))
         return event_cell(column, obj, now);
     if (str_eq(column, "Data"))
-        return json_integer((json_int_t)(json_object_size(json_object_get(obj, "data")) +
-                                         json_object_size(json_object_get(obj, "binaryData"))));
+        return json_integer((json_int_t)json_object_size(json_object_get(obj, "data")) +
+                            (json_int_t)json_object_size(json_object_get(obj, "binaryData")));
     if (str_eq(column, "Secrets"))
         return json_integer((json_int_t)json_array_size(json_object_get(obj, "secrets")));
     return object_pod_spec_path(res) ? workload_cell(res, column, obj) : NULL;
