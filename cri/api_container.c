@@ -97,7 +97,7 @@ static size_t select_containers(struct runtime *rt, struct arena *a,
                                 Runtime__V1__Container ***ret)
 {
     size_t n = 0;
-    Runtime__V1__Container **list = arena_array(a, map_count(&rt->containers), sizeof(*list));
+    Runtime__V1__Container **list = arena_array(a, map_count(&rt->containers), sizeof(void *));
     MAP_FOR_EACH(e, &rt->containers) {
         const struct container *c = map_value(e);
         if (container_matches(c, filter))

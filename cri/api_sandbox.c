@@ -93,7 +93,7 @@ static size_t select_sandboxes(struct runtime *rt, struct arena *a,
                                Runtime__V1__PodSandbox ***ret)
 {
     size_t n = 0;
-    Runtime__V1__PodSandbox **list = arena_array(a, map_count(&rt->sandboxes), sizeof(*list));
+    Runtime__V1__PodSandbox **list = arena_array(a, map_count(&rt->sandboxes), sizeof(void *));
     MAP_FOR_EACH(e, &rt->sandboxes) {
         const struct sandbox *s = map_value(e);
         if (sandbox_matches(s, filter))

@@ -108,7 +108,7 @@ static size_t select_stats(struct runtime *rt, struct arena *a,
         filter.label_selector = (void *)f->label_selector;
     }
     size_t n = 0;
-    Runtime__V1__ContainerStats **list = arena_array(a, map_count(&rt->containers), sizeof(*list));
+    Runtime__V1__ContainerStats **list = arena_array(a, map_count(&rt->containers), sizeof(void *));
     MAP_FOR_EACH(e, &rt->containers) {
         const struct container *c = map_value(e);
         if (container_matches(c, &filter))
@@ -261,7 +261,7 @@ static size_t select_pod_stats(struct runtime *rt, struct arena *a,
         filter.label_selector = (void *)f->label_selector;
     }
     size_t n = 0;
-    Runtime__V1__PodSandboxStats **list = arena_array(a, map_count(&rt->sandboxes), sizeof(*list));
+    Runtime__V1__PodSandboxStats **list = arena_array(a, map_count(&rt->sandboxes), sizeof(void *));
     MAP_FOR_EACH(e, &rt->sandboxes) {
         const struct sandbox *s = map_value(e);
         if (sandbox_matches(s, &filter))

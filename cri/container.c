@@ -40,6 +40,7 @@ struct container *container_new(struct sandbox *sandbox, const char *id,
     c->rt = sandbox->rt;
     c->sandbox = sandbox;
     c->config = config;
+    c->n_groups = -1;
     (void)snprintf(c->id, sizeof(c->id), "%s", id);
     c->layer_dir = fs_join(c->rt->containers_dir, c->id);
     list_init(&c->stop_waiters);
@@ -69,6 +70,7 @@ void container_free(struct container *c)
     free(c->layer_dir);
     free(c->reason);
     free(c->message);
+    free(c->groups);
     free(c);
 }
 
@@ -123,6 +125,36 @@ void container_reap(struct container *c, container_done_fn *cb)
 }
 
 /* ---- start ---- */
+
+/* What a user's name and the image's groups came to is only known inside the container: the kernel
+ * tells. A process that has ended already leaves it unknown. */
+static void note_user(struct container *c)
+{
+    _cleanup_free_ char *path = str_printf("/proc/%d/status", (int)c->pid);
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    if (fs_read(path, 1 << 20, &text, NULL) < 0)
+        return;
+    const char *uid = strstr(strbuf_text(&text), "\nUid:\t");
+    const char *gid = strstr(strbuf_text(&text), "\nGid:\t");
+    const char *groups = strstr(strbuf_text(&text), "\nGroups:\t");
+    if (!uid || !gid || !groups)
+        return;
+    c->uid = strtoll(uid + 6, NULL, 10);
+    c->gid = strtoll(gid + 6, NULL, 10);
+    c->n_groups = 0;
+    free(TAKE_PTR(c->groups));
+    const char *at = groups + 9;
+    while (*at && *at != '\n') {
+        char *end;
+        int64_t id = strtoll(at, &end, 10);
+        if (end == at)
+            break;
+        c->groups = mem_grow(c->groups, (size_t)c->n_groups + 1, sizeof(*c->groups));
+        c->groups[c->n_groups++] = id;
+        at = end + strspn(end, " ");
+    }
+}
+
 struct starting {
     struct container *c;
     done_fn cb;
@@ -175,6 +207,7 @@ static void on_started(const struct shim_reply *reply, void *arg)
         c->state = CONTAINER_RUNNING;
         c->pid = reply->pid;
         c->started_ns = reply->time_ns;
+        note_user(c);
         save(c);
         if (reply->notes && *reply->notes)
             log_debug("not everything could be applied", "container", c->id, "notes", reply->notes,

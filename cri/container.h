@@ -35,6 +35,10 @@ struct container {
     int stop_signal;
     enum container_state state;
     pid_t pid;
+    /* Who the first process was when it began; n_groups -1: not known. */
+    int64_t uid, gid;
+    int64_t *groups;
+    int n_groups;
     int64_t created_ns, started_ns, finished_ns;
     int exit_code;
     char *reason, *message; /* NULL: none */

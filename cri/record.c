@@ -65,6 +65,14 @@ int container_save(const struct container *c, struct error *err)
     for (char **e = c->image_env; e && *e; e++)
         (void)json_array_append_new(env, json_text(*e));
     (void)json_object_set_new(j, "imageEnv", env);
+    if (c->n_groups >= 0) {
+        json_t *groups = json_array();
+        for (int i = 0; i < c->n_groups; i++)
+            (void)json_array_append_new(groups, json_integer(c->groups[i]));
+        (void)json_object_set_new(j, "uid", json_integer(c->uid));
+        (void)json_object_set_new(j, "gid", json_integer(c->gid));
+        (void)json_object_set_new(j, "groups", groups);
+    }
     (void)json_object_set_new(j, "cgroup", json_text(c->cgroup));
     (void)json_object_set_new(j, "logPath", json_text(c->log_path));
     (void)json_object_set_new(j, "stopSignal", json_integer(c->stop_signal));
@@ -164,6 +172,15 @@ struct container *container_load(struct sandbox *sandbox, const char *id, struct
     c->image_user = text_of(j, "imageUser");
     c->image_cwd = text_of(j, "imageCwd");
     c->image_env = strings_of(json_path(j, "imageEnv"));
+    const json_t *groups = json_path(j, "groups");
+    if (json_is_array(groups)) {
+        c->uid = json_path_int(j, "uid", 0);
+        c->gid = json_path_int(j, "gid", 0);
+        c->n_groups = (int)json_array_size(groups);
+        c->groups = mem_zalloc(((size_t)c->n_groups + 1) * sizeof(*c->groups));
+        for (int i = 0; i < c->n_groups; i++)
+            c->groups[i] = json_integer_value(json_array_get(groups, (size_t)i));
+    }
     c->cgroup = text_of(j, "cgroup");
     c->log_path = text_of(j, "logPath");
     c->stop_signal = (int)json_path_int(j, "stopSignal", 15);

@@ -108,6 +108,15 @@ Runtime__V1__ContainerStatus *status_of_container(struct arena *a, const struct 
         st->resources->linux = config->linux->resources;
     }
     st->stop_signal = signal_to_cri(c->stop_signal);
+    if (c->n_groups >= 0) {
+        st->user = ARENA_MESSAGE(a, Runtime__V1__ContainerUser, runtime__v1__container_user);
+        st->user->linux =
+            ARENA_MESSAGE(a, Runtime__V1__LinuxContainerUser, runtime__v1__linux_container_user);
+        st->user->linux->uid = c->uid;
+        st->user->linux->gid = c->gid;
+        st->user->linux->n_supplemental_groups = (size_t)c->n_groups;
+        st->user->linux->supplemental_groups = c->groups;
+    }
     return st;
 }
 
@@ -135,7 +144,7 @@ Runtime__V1__ContainerStatus **statuses_of_containers(struct arena *a, const str
     LIST_FOR_EACH(e, &s->containers) {
         n++;
     }
-    Runtime__V1__ContainerStatus **list = arena_array(a, n, sizeof(*list));
+    Runtime__V1__ContainerStatus **list = arena_array(a, n, sizeof(void *));
     n = 0;
     LIST_FOR_EACH(e, &s->containers) {
         const struct container *c = LIST_ENTRY(e, struct container, entry);

@@ -96,6 +96,8 @@ is "$(cri exec "$r" sh -c 'ls /proc/self/fd | wc -l')" 4 "no descriptor leaks in
 like "$(cri exec "$r" cat /proc/1/cgroup)" "$r|:/" "its own cgroup"
 n=$(run "$a" nobody 'exec sleep 1000' '.linux.security_context |= . + {run_as_user:{value:1234},run_as_group:{value:4321},supplemental_groups:[77],no_new_privs:true,readonly_rootfs:true,capabilities:{drop_capabilities:["ALL"]}}')
 is "$(cri exec "$n" id)" "uid=1234 gid=4321 groups=77" "numeric user, group, supplemental groups"
+is "$(field "$n" user.linux | jq -c '[.uid, .gid, .supplemental_groups]')" "[1234,4321,[77]]" "... which the status tells"
+is "$(field "$k" user.linux.uid)" 1000 "... also for a name of the image"
 like "$(cri exec "$n" cat /proc/self/status)" "CapBnd:.0000000000000000.*NoNewPrivs:.1" "no capabilities, no new privileges"
 like "$(cri exec "$n" touch /tmp/x 2>&1)" "Read-only" "a read-only root"
 p=$(run "$a" privileged 'exec sleep 1000' '.linux.security_context |= . + {privileged:true, run_as_user:{value:0}}')
