@@ -238,7 +238,7 @@ struct attaching {
 static int configure_pod(const struct attaching *a, struct error *err)
 {
     struct netlink *nl = NULL;
-    struct link_info eth0;
+    struct link_info eth0 = {.index = 0};
     struct ip_prefix any = {.addr.family = AF_INET};
     int r = netlink_open(NETLINK_ROUTE, &nl, err);
     if (r == 0)
