@@ -94,6 +94,17 @@ static int check_key(const struct store *store, const char *key, struct error *e
     return 0;
 }
 
+static int check_range(const struct store *store, const struct store_range *range,
+                       struct error *err)
+{
+    int r = check_key(store, range->key, err);
+    if (r == 0 && range->from)
+        r = check_key(store, range->from, err);
+    if (r == 0 && range->revision < 0)
+        r = error_set(err, -EINVAL, "revision %lld is negative", (long long)range->revision);
+    return r;
+}
+
 static int check_txn(const struct store *store, const struct store_txn *txn, struct error *err)
 {
     int r = 0;
@@ -115,8 +126,7 @@ struct store_request *store_range(struct store *store, const struct store_range 
                                   store_range_fn *cb, void *arg)
 {
     struct error err = ERROR_INIT;
-    if (check_key(store, range->key, &err) < 0 ||
-        (range->from && check_key(store, range->from, &err) < 0)) {
+    if (check_range(store, range, &err) < 0) {
         struct layered *l = layered_new(store, arg);
         l->on_range = cb;
         return refused(l, &err);
@@ -257,7 +267,7 @@ struct store_request *store_revision(struct store *store, store_revision_fn *cb,
 struct store_watch *store_watch(struct store *store, const char *prefix, int64_t revision,
                                 const struct store_watch_events *events, void *arg)
 {
-    return store->ops->watch(store, prefix, revision, events, arg);
+    return store->ops->watch(store, prefix, revision < 0 ? 0 : revision, events, arg);
 }
 
 void store_watch_progress(struct store_watch *watch)

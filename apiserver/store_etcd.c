@@ -235,7 +235,9 @@ static struct etcd_compare compare_of(const struct store_guard *guard)
     case STORE_NOT_MODIFIED: /* an absent key has mod_revision 0 */
         c.target = ETCD_MOD;
         c.result = guard->compare == STORE_AT_REVISION ? ETCD_EQUAL : ETCD_LESS;
-        c.number = guard->revision + (guard->compare == STORE_NOT_MODIFIED);
+        c.number = guard->revision;
+        if (guard->compare == STORE_NOT_MODIFIED && c.number < INT64_MAX)
+            c.number++;
         break;
     }
     return c;

@@ -194,7 +194,7 @@ static void shared_start(struct etcd_store *s, int64_t after)
     struct etcd_watch_request request = {
         .key = ETCD_STR(s->base.prefix),
         .prefix = true,
-        .start_revision = after ? after + 1 : 0,
+        .start_revision = after > 0 && after < INT64_MAX ? after + 1 : after,
         .prev = true,
         .progress_notify = true,
     };

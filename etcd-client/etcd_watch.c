@@ -49,6 +49,13 @@ static void drop_held(struct etcd_watch *w)
     w->n_held = 0;
 }
 
+/* Everything up to @revision was delivered. */
+static void advance(struct etcd_watch *w, int64_t revision)
+{
+    if (revision >= w->next && revision < INT64_MAX)
+        w->next = revision + 1;
+}
+
 static void watch_close(struct etcd_watch *w)
 {
     list_remove(&w->entry);
@@ -166,7 +173,7 @@ static void deliver(struct etcd_watch *w, const Etcdserverpb__WatchResponse *r)
         for (size_t i = 0; i < whole; i++)
             event_from(&events[w->n_held + i], r->events[i]);
         int64_t revision = events[n - 1].kv.mod_revision;
-        w->next = revision + 1;
+        advance(w, revision);
         w->events.on_events(w->arg, events, n, revision);
         free(events);
         if (w->over || !w->stream)
@@ -194,8 +201,7 @@ static void progress(struct etcd_watch *w, const Etcdserverpb__WatchResponse *r)
     if (revision == 0 || w->n_held > 0 ||
         (asked && w->e->endpoints[w->endpoint].exact_progress <= 0))
         return;
-    if (revision >= w->next)
-        w->next = revision + 1;
+    advance(w, revision);
     if (w->events.on_progress)
         w->events.on_progress(w->arg, revision);
 }
@@ -217,7 +223,7 @@ static void on_response(void *arg, const ProtobufCMessage *message)
             w->tries = 0;
             w->reauthenticated = false;
             if (w->next == 0 && r->header)
-                w->next = r->header->revision + 1;
+                advance(w, r->header->revision);
             if (w->events.on_created)
                 w->events.on_created(w->arg, r->header ? r->header->revision : 0);
         }

@@ -159,8 +159,12 @@ static void on_header(struct h2_stream *h2, const char *name, const char *value)
             s->status = RPC_UNKNOWN;
         s->has_status = true;
     } else if (str_eq(name, "grpc-message")) {
+        _cleanup_free_ char *text = rpc_text_decode(value);
+        const char *rest = text;
+        while (str_starts(rest, NOT_SENT)) /* ours alone to say */
+            rest += strlen(NOT_SENT);
         free(s->text);
-        s->text = rpc_text_decode(value);
+        s->text = str_dup(rest);
     } else if (str_eq(name, ":status")) {
         s->http_status = (int)strtoul(value, NULL, 10);
     }

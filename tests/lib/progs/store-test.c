@@ -249,6 +249,15 @@ static void refusals(void **state)
     assert_int_equal(get(r, "/other/key"), -EINVAL);
     assert_non_null(strstr(r->message, "/other/key"));
     assert_int_equal(create(r, "/registryx/key", "x"), -EINVAL);
+    struct store_range wrong = {.key = "/registry/x", .revision = -1};
+    assert_int_equal(range(r, wrong), -EINVAL);
+    wrong.revision = INT64_MAX;
+    assert_int_equal(range(r, wrong), -ERANGE);
+    struct store_guard never = {
+        .key = "/registry/x", .compare = STORE_NOT_MODIFIED, .revision = INT64_MAX};
+    struct store_txn nothing = {.guards = &never, .n_guards = 1};
+    (void)store_txn(r->store, &nothing, on_txn, r);
+    assert_int_equal(wait_reply(r), 0);
     size_t len = STORE_VALUE_MAX + 1;
     _cleanup_free_ char *big = mem_zalloc(len);
     (void)store_create(r->store, "/registry/secrets/big", big, len, 0, on_txn, r);
