@@ -100,8 +100,17 @@ static int make_dirs(struct image_store *store, struct error *err)
 {
     static const char *const names[] = {"blobs/sha256", "images", "references", "layers/empty",
                                         "quarantine"};
-    /* Only root passes: layers hold setuid programs and other people's secrets. */
-    int r = fs_mkdirs(store->dir, 0700, err);
+    /* Only root passes: layers hold setuid programs and other people's secrets. What is above is
+     * not ours alone. */
+    _cleanup_free_ char *above = str_dup(store->dir);
+    char *slash = strrchr(above, '/');
+    int r = 0;
+    if (slash && slash != above) {
+        *slash = '\0';
+        r = fs_mkdirs(above, 0755, err);
+    }
+    if (!r)
+        r = fs_mkdirs(store->dir, 0700, err);
     for (size_t i = 0; i < ARRAY_SIZE(names) && !r; i++) {
         _cleanup_free_ char *path = fs_join(store->dir, names[i]);
         r = fs_mkdirs(path, 0755, err);

@@ -283,7 +283,7 @@ rm "$T/etc/coracle/registries.yaml"
 
 # ---- interrupted work ----
 images remove "$ID"
-timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1" 2>/dev/null
+{ timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1"; } 2>/dev/null
 ok "a pull whose caller is gone ends" eventually 5 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"
 ok "its download too" eventually 10 eval "curl -s http://$bad/log | grep -q 'slow.*broken'"
 BUSYBOX=$(images status coracle.local/busybox:v1 | sed -n 's/^id //p')
