@@ -143,7 +143,7 @@ $(B)/tests/unit/%: $(B)/obj/tests/unit/%.o $(TEST_LIB_OBJ) $(COMPONENT_LIBS) $(L
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/main.o $(TEST_LIB_OBJ) $(COMPONENT_LIBS) $(LIB)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(FUZZER),,$(B)/obj/tests/fuzz/main.o) $(TEST_LIB_OBJ) -Wl,--start-group $(COMPONENT_LIBS) $(LIB) -Wl,--end-group $(DEP_LIBS) -pthread -lm
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(if $(FUZZER),,$(B)/obj/tests/fuzz/main.o) $(TEST_LIB_OBJ) -Wl,--start-group $(COMPONENT_LIBS) $(LIB) -Wl,--end-group $(DEP_LIBS) -lcmocka -pthread -lm
 
 $(B)/tests/bin/%: $(B)/obj/tests/lib/progs/%.o $(TEST_LIB_OBJ) $(COMPONENT_LIBS) $(LIB)
 	$(call say,LD,$@)
