@@ -161,7 +161,14 @@ static int prepare(struct shim *shim, const char *dir, const struct shim_setup *
         r = namespaces_make(setup, err);
     if (r == 0 && setup->share_pid)
         r = pod_init_start(shim, setup, err);
-    return r < 0 ? r : server_listen(shim, err);
+    if (r == 0)
+        r = server_listen(shim, err);
+    if (r < 0) {
+        if (shim->pod_init > 0)
+            (void)kill(shim->pod_init, SIGKILL);
+        namespaces_undo(setup);
+    }
+    return r;
 }
 
 static int open_loop(struct shim *shim, struct error *err)

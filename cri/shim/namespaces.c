@@ -131,3 +131,14 @@ int namespaces_make(const struct shim_setup *setup, struct error *err)
     }
     return r;
 }
+
+void namespaces_undo(const struct shim_setup *setup)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        _cleanup_free_ char *path = str_printf("ns/%s", kinds[i].name);
+        if (setup->namespaces & kinds[i].bit)
+            (void)umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW); /* not there: not made yet */
+    }
+    if (setup->shm_size)
+        (void)umount2("shm", MNT_DETACH | UMOUNT_NOFOLLOW);
+}

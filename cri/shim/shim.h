@@ -203,6 +203,8 @@ struct shim_setup { /* from the daemon (shim_start()); strings borrow */
 };
 int setup_decode(const void *data, size_t len, struct shim_setup *ret);
 int namespaces_make(const struct shim_setup *setup, struct error *err);
+/* Takes away the mounts of a start that failed. */
+void namespaces_undo(const struct shim_setup *setup);
 /* Starts coracle-init as the first process of a PID namespace that the pod's containers share. */
 int pod_init_start(struct shim *shim, const struct shim_setup *setup, struct error *err);
 void shim_maybe_end(struct shim *shim);

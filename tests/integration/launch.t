@@ -441,6 +441,7 @@ X
 like "$(content "$T/logs/sc.log")" $'^80\n1\nunknown' "a pod's sysctl, and its loopback interface is up"
 out=$(echo "start 7 sysctl=net.ipv4.no_such_thing=1" | drive)
 like "$out" 'failed -2 .*no_such_thing' "a sysctl that is not there is refused with its name"
+is "$(grep -c "$P" /proc/mounts)" 0 "and the shim that failed leaves no mount"
 unmount; rm -rf "$P"; mkdir -p "$P"
 
 is "$(grep -c "$T" /proc/mounts)" 0 "no mount is left"
