@@ -392,6 +392,19 @@ like "$log" 'ls: /proc/1/(root|fd)/?: ?.*(Permission denied|cannot)' "nothing ca
 like "$out" 'p1 running 0 1' "one container's end leaves the other alone"
 
 new_layer
+out=$(pod <<X
+create pn $OPTS pid=node log=$T/logs/pn.log cgroup=$C/pn -- sh -c 'readlink /proc/self/ns/pid; sleep 300 & exit 3'
+run pn
+wait pn
+sleep 200
+create pm $OPTS cgroup=$C/pn pid=node -- true
+X
+)
+is "$(content "$T/logs/pn.log")" "$(readlink /proc/self/ns/pid)" "the node's PID namespace, where it was asked for"
+like "$out" 'exit 3 0 0' "its exit code"
+is "$(cat /sys/fs/cgroup"$C"/pn/cgroup.procs /sys/fs/cgroup/*"$C"/pn/cgroup.procs 2>/dev/null)" "" "and what it leaves behind is killed"
+
+new_layer
 layers=""
 for i in $(seq 1 126); do
     mkdir -p "$T/layers/$(printf 'a-rather-long-name-of-a-layer-directory-%0120d' "$i")"
