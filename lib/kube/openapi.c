@@ -298,7 +298,7 @@ json_t *openapi_v3(const struct schema_registry *reg, const char *path)
     bool found = false;
     for (size_t i = 0; (res = schema_resource_at(reg, i)); i++) {
         _cleanup_free_ char *own = group_version_path(res);
-        if (!res->plural || !str_eq(own, path))
+        if (!schema_is_served(res) || !str_eq(own, path))
             continue;
         found = true;
         add_resource(reg, res, schemas);
@@ -328,7 +328,7 @@ json_t *openapi_v3_index(const struct schema_registry *reg)
     const struct schema_resource *res;
     for (size_t i = 0; (res = schema_resource_at(reg, i)); i++) {
         _cleanup_free_ char *path = group_version_path(res);
-        if (!res->plural || json_object_get(paths, path))
+        if (!schema_is_served(res) || json_object_get(paths, path))
             continue;
         _cleanup_json_ json_t *doc = openapi_v3(reg, path);
         _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;

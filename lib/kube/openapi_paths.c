@@ -294,7 +294,7 @@ static void add_subresource(struct target *t, json_t *paths)
 void openapi_add_paths(const struct openapi_form *form, const struct schema_resource *res,
                        json_t *paths)
 {
-    if (!res->plural)
+    if (!schema_is_served(res))
         return;
     _cleanup_json_ json_t *gvk = openapi_gvk(res->group, res->version, res->kind);
     _cleanup_free_ char *base = *res->group ? str_printf("/apis/%s/%s", res->group, res->version)

@@ -207,6 +207,12 @@ const char *schema_api_version(const struct schema_resource *r, char *buf)
     return buf;
 }
 
+bool schema_is_served(const struct schema_resource *r)
+{
+    char own[SCHEMA_API_VERSION_MAX];
+    return r->plural && (!r->storage || str_eq(schema_api_version(r, own), r->storage_version));
+}
+
 bool schema_has_subresource(const struct schema_resource *r, const char *name)
 {
     for (size_t i = 0; r->subresources[i]; i++)

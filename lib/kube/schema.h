@@ -155,4 +155,7 @@ const struct schema_field *schema_field_get(const struct schema *type, const cha
 /* "v1" or "apps/v1". @buf holds SCHEMA_API_VERSION_MAX bytes; returned. */
 #define SCHEMA_API_VERSION_MAX 320
 const char *schema_api_version(const struct schema_resource *r, char *buf);
+/* Whether servers can serve it: it has a path, and objects need no conversion from the version they
+ * are stored in (events.k8s.io is stored as the core group's Event). */
+bool schema_is_served(const struct schema_resource *r);
 bool schema_has_subresource(const struct schema_resource *r, const char *name);
