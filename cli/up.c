@@ -351,7 +351,7 @@ static int run(struct up *up, int argc, char **argv, struct error *err)
         _cleanup_free_ char *record = fs_join(state, "apiserver.json");
         if (check_machine(up->config, !fs_exists(record), print_trouble, NULL))
             return error_set(err, -ENOTSUP, "this machine is not ready; nothing was changed");
-        _cleanup_free_ char **args = mem_zalloc(((size_t)argc + 2) * sizeof(*args));
+        _cleanup_free_ char **args = mem_zalloc(((size_t)argc + 3) * sizeof(*args));
         char exe[PATH_MAX] = "", verb[] = "server";
         if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
             return error_errno(err, -errno, "/proc/self/exe");

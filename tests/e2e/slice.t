@@ -14,6 +14,15 @@ kill_quietly() { kill "$@" 2>/dev/null || true; }
 k() { timeout 60 $NET "$K20" "$@"; }
 c() { timeout 60 $NET "$CORACLE" "$@"; }
 
+# User Mode Linux lacks nft_chain_nat: there the legacy flavour is the one that works.
+if [ -n "${SLICE_UML:-}" ]; then
+    mkdir "$T/bin"
+    for program in iptables iptables-save iptables-restore; do
+        ln -s "$(command -v "${program/iptables/iptables-legacy}")" "$T/bin/$program"
+    done
+    export PATH=$T/bin:$PATH
+fi
+
 # ---- up ----
 cluster_net
 ROOT=$T/r
