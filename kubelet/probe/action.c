@@ -8,6 +8,7 @@
 #include "net/http_client.h"
 #include "net/socket.h"
 
+#define SAID_MAX 1024  /* of a command's output, in events */
 #define BODY_MAX 10240 /* upstream reads this much of an answer */
 
 struct probe_try {
@@ -75,11 +76,10 @@ static void on_exec(void *arg, enum rpc_status status, const char *message,
         finish(t, false, status == RPC_DEADLINE_EXCEEDED ? text : message);
         return;
     }
-    _cleanup_free_ char *out =
-        str_ndup(r->stdout.len ? (const char *)r->stdout.data : (const char *)r->stderr.data,
-                 r->stdout.len ? (r->stdout.len < 1024 ? r->stdout.len : 1024)
-                               : (r->stderr.len < 1024 ? r->stderr.len : 1024));
-    finish(t, r->exit_code == 0, out ? out : "");
+    const ProtobufCBinaryData *said = r->stdout.len ? &r->stdout : &r->stderr;
+    _cleanup_free_ char *out = str_ndup(said->len ? (const char *)said->data : "",
+                                        said->len < SAID_MAX ? said->len : SAID_MAX);
+    finish(t, r->exit_code == 0, out);
 }
 
 static void start_exec(struct probe_try *t, const struct probe_target *target,
