@@ -213,11 +213,23 @@ static void add_identity(Runtime__V1__ContainerConfig *c, const struct pod *pod,
         annotate(c, ANNOTATION_DELETION_GRACE, "%" PRId64, pod->meta.deletion_grace.value);
 }
 
+/* A probe that could never succeed would restart the container for ever: refuse it instead. */
+static int check_probe(const struct probe_spec *p, const char *name, struct error *err)
+{
+    if (!p || p->exec || p->http_get || p->tcp_socket)
+        return 0;
+    return error_set(err, -ENOTSUP, "%s: %s", name,
+                     p->grpc ? "grpc probes are not supported" : "the probe has no handler");
+}
+
 static int check_supported(const struct container_spec *c, struct error *err)
 {
     if (json_array_size(c->volume_devices))
         return error_set(err, -ENOTSUP, "volumeDevices are not supported");
-    return 0;
+    int r = check_probe(c->liveness, "livenessProbe", err);
+    if (r == 0)
+        r = check_probe(c->readiness, "readinessProbe", err);
+    return r < 0 ? r : check_probe(c->startup, "startupProbe", err);
 }
 
 Runtime__V1__ContainerConfig *request_container(const struct pod *pod,

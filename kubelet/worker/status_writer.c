@@ -311,6 +311,18 @@ void status_writer_observe(struct status_writer *s, const struct pod *pod)
     s->known = status ? encode(status) : NULL;
 }
 
+void status_writer_retarget(struct status_writer *s)
+{
+    kube_call_cancel(s->call);
+    s->call = NULL;
+    s->gone = false;
+    s->failures = 0;
+    loop_timer_stop(&s->timer);
+    free(s->known);
+    free(s->sent);
+    s->known = s->sent = NULL;
+}
+
 void status_writer_gone(struct status_writer *s)
 {
     s->gone = true;

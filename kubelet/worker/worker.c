@@ -187,6 +187,8 @@ void worker_update(struct pod_worker *w, struct pod *pod)
 
 void worker_set_mirror(struct pod_worker *w, struct pod *mirror)
 {
+    if (!w->mirror || !mirror || !str_eq(w->mirror->meta.uid, mirror->meta.uid))
+        status_writer_retarget(w->status);
     pod_unref(w->mirror);
     w->mirror = mirror ? pod_ref(mirror) : NULL;
     status_writer_observe(w->status, mirror);

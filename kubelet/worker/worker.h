@@ -190,6 +190,8 @@ struct status_writer *status_writer_free(struct status_writer *s);
 void status_writer_update(struct status_writer *s);
 /* A new version of the object arrived from the API. */
 void status_writer_observe(struct status_writer *s, const struct pod *pod);
+/* The object to write to is another one now: nothing is known of it. */
+void status_writer_retarget(struct status_writer *s);
 /* The API server has no such object any more: nothing is to be written or deleted. */
 void status_writer_gone(struct status_writer *s);
 /* Deletes the API object once the last status is written; @done is called when it is gone. */
