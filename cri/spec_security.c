@@ -86,6 +86,8 @@ static int load_profile(struct arena *a, const char *path, struct launch_process
     int r = fs_read(path, PROFILE_SIZE_MAX, &json, err);
     if (r == 0)
         r = seccomp_from_json(strbuf_text(&json), json.len, &filter, err);
+    if (r == 0 && !filter.len)
+        r = error_set(err, -EINVAL, "empty");
     if (r < 0)
         return error_prefix(err, r, "seccomp profile %s", path);
     ret->seccomp = memcpy(arena_zalloc(a, filter.len), filter.data, filter.len);

@@ -709,8 +709,9 @@ static int bench(struct client *c, char **args)
     }
     for (int s = 0; s < BENCH_STEPS; s++) {
         qsort(times[s], (size_t)n, sizeof(uint64_t), compare);
-        (void)printf("%-8s p50 %7.2f  p99 %7.2f\n", names[s], (double)times[s][n / 2] / 1000,
-                     (double)times[s][n - 1 - n / 100] / 1000);
+        int median = n / 2, tail = n - 1 - n / 100;
+        (void)printf("%-8s p50 %7.2f  p99 %7.2f\n", names[s], (double)times[s][median] / 1000,
+                     (double)times[s][tail] / 1000);
     }
     return 0;
 }
