@@ -62,20 +62,51 @@ static int check_dns(const Runtime__V1__DNSConfig *dns, struct error *err)
     return 0;
 }
 
-static int check_linux(const Runtime__V1__LinuxPodSandboxConfig *linux_config, struct error *err)
+/* Only what belongs to a namespace that is the pod's own: everything else below /proc/sys is the
+ * node's, and some of it (kernel.core_pattern) runs programs there. */
+static bool is_pods_sysctl(const char *key, bool own_network, bool own_ipc)
 {
-    if (!linux_config)
+    static const char *const ipc[] = {
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+        "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+    };
+    _cleanup_free_ char *dotted = str_dup(key);
+    for (char *c = dotted; *c; c++)
+        if (*c == '/')
+            *c = '.';
+    if (str_starts(dotted, "net."))
+        return own_network;
+    if (str_starts(dotted, "fs.mqueue."))
+        return own_ipc;
+    for (size_t i = 0; i < ARRAY_SIZE(ipc); i++)
+        if (str_eq(dotted, ipc[i]))
+            return own_ipc;
+    return false;
+}
+
+static int check_linux(const Runtime__V1__PodSandboxConfig *config, struct error *err)
+{
+    const Runtime__V1__LinuxPodSandboxConfig *l = config->linux;
+    if (!l)
         return 0;
-    if (strstr(linux_config->cgroup_parent, "..") || strstr(linux_config->cgroup_parent, ".slice"))
+    if (strstr(l->cgroup_parent, "..") || strstr(l->cgroup_parent, ".slice"))
         return error_set_field(err, -EINVAL, "config.linux.cgroup_parent",
                                "config.linux.cgroup_parent: \"%s\" is not a cgroupfs path",
-                               linux_config->cgroup_parent);
-    for (size_t i = 0; i < linux_config->n_sysctls; i++) {
-        const char *key = linux_config->sysctls[i]->key;
-        if (!key[0] || strchr(key, '=') || strstr(key, "..") ||
-            !plain(linux_config->sysctls[i]->value))
+                               l->cgroup_parent);
+    const Runtime__V1__NamespaceOption *ns = sandbox_namespaces(config);
+    bool network = ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE;
+    bool ipc = ns->ipc != RUNTIME__V1__NAMESPACE_MODE__NODE;
+    for (size_t i = 0; i < l->n_sysctls; i++) {
+        const char *key = l->sysctls[i]->key;
+        if (!key[0] || strchr(key, '=') || strstr(key, "..") || !plain(key) ||
+            !plain(l->sysctls[i]->value))
             return error_set_field(err, -EINVAL, "config.linux.sysctls",
                                    "config.linux.sysctls: \"%s\" is no sysctl", key);
+        if (!is_pods_sysctl(key, network, ipc))
+            return error_set_field(err, -EINVAL, "config.linux.sysctls",
+                                   "config.linux.sysctls: \"%s\" is not of a namespace of the "
+                                   "pod's own",
+                                   key);
     }
     return 0;
 }
@@ -84,7 +115,7 @@ static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config
 {
     int r;
     if ((r = sandbox_check(config, err)) < 0 || (r = check_dns(config->dns_config, err)) < 0 ||
-        (r = check_linux(config->linux, err)) < 0)
+        (r = check_linux(config, err)) < 0)
         return r;
     const Runtime__V1__NamespaceOption *ns = sandbox_namespaces(config);
     if (ns->pid == RUNTIME__V1__NAMESPACE_MODE__TARGET)

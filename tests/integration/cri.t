@@ -31,6 +31,12 @@ like "$(cri runp "$(pod a)" 2>&1)" "ALREADY_EXISTS" "the same name, uid and atte
 like "$(cri runp "$(pod x)" nope 2>&1)" 'no handler "nope"' "an unknown runtime handler is refused"
 like "$(cri runp "$(pod x .hostname=\"a/b\")" 2>&1)" "INVALID_ARGUMENT.*config.hostname" "a bad hostname is refused by name"
 
+for bad in '{"kernel.core_pattern":"|/x"}' '{"vm.overcommit_memory":"1"}' '{"net/../kernel/panic":"1"}' '{"kernel/core_pattern":"x"}'; do
+    like "$(cri runp "$(pod x ".linux.sysctls=$bad")" 2>&1)" "INVALID_ARGUMENT.*config.linux.sysctls" "sysctls of the node are refused: $bad"
+done
+like "$(cri runp "$(pod x '.linux.sysctls={"net.core.somaxconn":"9"} | .linux.security_context.namespace_options.network="NODE"')" 2>&1)" "config.linux.sysctls" "... and the network's on the host network"
+like "$(cri runp "$(pod x '.port_mappings=[{container_port:80,host_port:8080}]')" 2>&1)" "port_mappings\[0\].host_port" "host ports are refused by name"
+
 # ---- containers ----
 k=$(cri create "$a" "$(container one 'echo out; echo err >&2; env; pwd; id; hostname; cat /etc/resolv.conf; httpd -p 127.0.0.1:8080 -h /www; exec sleep 1000')")
 like "$k" '^[0-9a-f]{64}$' "a container is created"
@@ -154,12 +160,13 @@ ok "the log is opened anew" cri reopen "$r"
 ok "... as a new file" test -e "$T/logs/a/root/0.log"
 
 # ---- a second pod ----
-b=$(cri runp "$(pod b)")
+b=$(cri runp "$(pod b '.linux.sysctls={"net.ipv4.ip_unprivileged_port_start":"7","kernel.shm_rmid_forced":"1"}')")
 ip_b=$(cri inspectp "$b" | jq -r .status.network.ip)
 unlike "$ip_b" "^$ip_a$" "another address"
 w=$(run "$b" web 'exec httpd -f -p 80 -h /www' '.linux.security_context.run_as_user={value:0}')
 is "$(eventually 5 cri exec "$r" wget -qO- "http://$ip_b/index.html"; cri exec "$r" wget -qO- "http://$ip_b/index.html")" "hello from the image" "pod to pod"
 ok "another pod's localhost is another" bash -c "! cri exec $w wget -qO- http://127.0.0.1:8080/"
+is "$(cri exec "$w" cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced | xargs)" "7 1" "the pod's sysctls"
 is "$(cri pods '{"label_selector":{"app":"b"}}' | jq -r '.items[].id')" "$b" "pods by label"
 is "$(cri ps '{"pod_sandbox_id":"'"$b"'"}' | jq -r '.containers[].id')" "$w" "containers of a pod"
 
