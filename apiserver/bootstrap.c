@@ -7,6 +7,7 @@
 #include "apiserver/change.h"
 #include "apiserver/objects.h"
 #include "apiserver/service.h"
+#include "apiserver/watch_cache.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "kube/meta.h"
@@ -22,8 +23,19 @@ struct step {
     json_t *(*make)(const struct apiserver *srv, const struct step *step);
 };
 
+struct bootstrap;
+/* Notices when somebody changes or deletes what has to be there. */
+struct keeper {
+    struct cache_watcher w;
+    struct bootstrap *b;
+    char *key;
+};
+#define KEEPERS 3 /* the last steps: what belongs to the Service "kubernetes" */
+
 struct bootstrap {
     struct apiserver *srv;
+    struct keeper keepers[KEEPERS];
+    struct loop_deferred again;
     size_t step;
     struct change *change;
     struct repair *repair;
@@ -84,10 +96,49 @@ static const struct step steps[] = {
      make_slice},
 };
 
+static const struct route *route_of_step(const struct bootstrap *b, size_t step)
+{
+    const struct step *s = &steps[step];
+    return routes_find(b->srv->routes, s->group, s->version, s->resource);
+}
+
 static const struct route *route_of(const struct bootstrap *b)
 {
-    const struct step *s = &steps[b->step];
-    return routes_find(b->srv->routes, s->group, s->version, s->resource);
+    return route_of_step(b, b->step);
+}
+
+static void on_kept_events(struct cache_watcher *w)
+{
+    struct keeper *k = CONTAINER_OF(w, struct keeper, w);
+    struct cache_event *event;
+    bool lost;
+    while ((event = cache_watcher_next(w, &lost)))
+        if (event->type != EVENT_ADDED && str_eq(event->object->key, k->key))
+            loop_defer(&k->b->again);
+}
+
+/* The cache is loaded anew: bootstrap_run() comes with it. */
+static void on_keeper_lost(struct cache_watcher *w)
+{
+    (void)w;
+}
+
+static void keep(struct bootstrap *b)
+{
+    for (size_t i = 0; i < KEEPERS; i++) {
+        struct keeper *k = &b->keepers[i];
+        size_t step = ARRAY_SIZE(steps) - KEEPERS + i;
+        const struct route *route = route_of_step(b, step);
+        if (k->w.of)
+            continue;
+        k->b = b;
+        k->w.on_events = on_kept_events;
+        k->w.on_lost = on_keeper_lost;
+        if (!k->key)
+            k->key = route_key(route, steps[step].ns, steps[step].name);
+        (void)watch_cache_subscribe(b->srv->cache, route, watch_cache_revision(b->srv->cache),
+                                    &k->w);
+    }
 }
 
 static enum verdict make(void *arg, const struct encoded *old, json_t *tree, struct plan *plan,
@@ -151,6 +202,7 @@ static void next_step(struct bootstrap *b)
         b->step++;
     }
     if (b->step == ARRAY_SIZE(steps)) {
+        keep(b);
         if (!b->srv->ready) {
             b->srv->ready = true;
             b->on_ready(b->arg);
@@ -194,6 +246,7 @@ struct bootstrap *bootstrap_new(struct apiserver *srv, void (*on_ready)(void *ar
     b->on_ready = on_ready;
     b->arg = arg;
     loop_timer_init(&b->retry, srv->loop, "bootstrap retry", on_retry, b);
+    loop_deferred_init(&b->again, srv->loop, on_retry, b);
     return b;
 }
 
@@ -211,6 +264,11 @@ struct bootstrap *bootstrap_free(struct bootstrap *b)
         (void)change_cancel(b->change);
         (void)service_repair_cancel(b->repair);
         loop_timer_done(&b->retry);
+        loop_deferred_done(&b->again);
+        for (size_t i = 0; i < KEEPERS; i++) {
+            watch_cache_unsubscribe(&b->keepers[i].w);
+            free(b->keepers[i].key);
+        }
         free(b);
     }
     return NULL;

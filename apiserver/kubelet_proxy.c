@@ -53,8 +53,8 @@ bool kubelet_proxy_serves(const char *subresource)
 
 void kubelet_access_done(struct kubelet_access *access)
 {
-    while (access->tunnels.next && !list_empty(&access->tunnels)) {
-        struct tunnel *t = LIST_ENTRY(access->tunnels.next, struct tunnel, entry);
+    LIST_FOR_EACH(entry, &access->tunnels) {
+        struct tunnel *t = LIST_ENTRY(entry, struct tunnel, entry);
         (void)splice_free(t->splice);
         list_remove(&t->entry);
         free(t);

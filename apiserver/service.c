@@ -348,7 +348,7 @@ static json_t *plan_node_ports(struct allocations *a, const json_t *old, json_t 
         }
     } else if (wants && take_free_ports(&ports, next) < 0) {
         status = status_internal_error("failed to allocate a nodePort: range is full");
-    } else if (memcmp(ports.used, a->ports.used, ports.size / 8 + 1)) {
+    } else if (memcmp(ports.used, a->ports.used, ports.size / 8 + 1) != 0) {
         service_plan_ports(a, &ports, plan);
     }
     number_range_done(&ports);

@@ -121,7 +121,7 @@ static void event_done(struct cache_event *event)
 
 static struct ring_slot *ring_at(struct cached_resource *c, uint64_t seq)
 {
-    return &c->ring[seq % c->ring_size];
+    return &c->ring[seq & (c->ring_size - 1)]; /* a power of two */
 }
 
 static size_t event_bytes(const struct cache_event *event)
@@ -149,7 +149,7 @@ static void ring_grow(struct cached_resource *c)
     size_t size = c->ring_size ? c->ring_size * 2 : 16;
     struct ring_slot *ring = mem_grow(NULL, size, sizeof(*ring));
     for (uint64_t seq = c->tail; seq < c->head; seq++)
-        ring[seq % size] = *ring_at(c, seq);
+        ring[seq & (size - 1)] = *ring_at(c, seq);
     free(c->ring);
     c->ring = ring;
     c->ring_size = size;

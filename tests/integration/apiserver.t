@@ -30,6 +30,9 @@ is "$(api GET /api/v1/namespaces | jq -r '[.items[].metadata.name]|join(" ")')" 
 is "$(api GET /api/v1/namespaces/default/services/kubernetes | jq -r '.spec.clusterIP, .spec.ports[0].targetPort' | xargs)" "10.96.0.1 6443" "the Service kubernetes"
 is "$(api GET /api/v1/namespaces/default/endpoints/kubernetes | jq -r '.subsets[0].addresses[0].ip')" 192.0.2.10 "its Endpoints"
 is "$(api GET /apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes | jq -r '.endpoints[0].addresses[0], .ports[0].port' | xargs)" "192.0.2.10 6443" "its EndpointSlice"
+has_kubernetes() { [ "$(api GET /api/v1/namespaces/default/services/kubernetes | jq -r .spec.clusterIP)" = 10.96.0.1 ]; }
+api DELETE /api/v1/namespaces/default/services/kubernetes >/dev/null
+ok "…which comes back when it is deleted" eventually 5 has_kubernetes
 
 # ---- create, get, conflicts ----
 out=$(api_json POST $cms "$(cm a)")
