@@ -221,7 +221,7 @@ new_layer
 out=$(pod <<X
 create i $OPTS log=$T/logs/i.log once -- cat
 run i
-attach i 'hello stdin' 2000
+attach i 'hello stdin' 20000
 wait i
 X
 )
@@ -231,7 +231,7 @@ new_layer
 out=$(pod <<X
 create t $OPTS log=$T/logs/t.log tty stdin -- sh -c 'tty; stty size; read x; echo got \$x; ls -l /dev/console | wc -l'
 run t
-attach t 'line' 2000
+attach t 'line' 20000
 wait t
 X
 )
@@ -268,11 +268,10 @@ is "$(grep -c stdout "$T/logs/s.log")" 200000 "and the log is whole"
 new_layer
 out=$({ cat <<X
 start 7
-create r $OPTS log=$T/logs/r.log -- sh -c 'for i in 1 2 3 4 5 6; do echo \$i; sleep 0.2; done'
+create r $OPTS log=$T/logs/r.log -- sh -c 'for i in 1 2 3 4 5 6; do echo \$i; sleep 0.3; done'
 run r
-sleep 500
 X
-    sleep 0.9
+    eventually 30 grep -q ' F 3' "$T/logs/r.log"
     mv "$T/logs/r.log" "$T/logs/r.log.1"
     printf 'reopen r\nwait r\nshutdown\nclosed\n'; } | drive)
 is "$(content "$T/logs/r.log.1")$(content "$T/logs/r.log" | tr '\n' ' ' | sed 's/^/ /;s/ $//' | tr ' ' '\n')" "$(seq 1 6)" "a rotated log continues in the new file"
@@ -354,18 +353,14 @@ run b
 X
 )
 like "$out" $'connected [0-9]+\na running 0 1\ncreated\nstarted' "another client finds it, and goes on"
-sleep 1
-out=$(drive <<X
-connect
-state
-X
-)
-like "$out" 'b exited 5 0' "an exit that nobody saw is known"
+b_exited() { drive <<<$'connect\nstate' | grep 'b exited 5 0'; }
+ok "an exit that nobody saw is known" eventually 20 b_exited
 shim=$(cut -d' ' -f1 "$P/shim.pid")
 cpid=$(cat "/proc/$shim/task/$shim/children")
-out=$({ printf 'connect\nstate\nsleep 600\nwait a\nclosed\n'; sleep 0.3; kill -9 "$shim"; } | drive)
+{ printf 'connect\nstate\nwait a\nclosed\n'; eventually 30 grep -q 'a running' "$T/watcher"; kill -9 "$shim"; } | drive >"$T/watcher"
+out=$(cat "$T/watcher")
 like "$out" 'closed ended' "the end of the shim is noticed"
-eventually 3 sh -c "! grep -qs 'State:.[^Z]' /proc/$cpid/status" && pass "and its container has died with it" || fail "and its container has died with it"
+eventually 20 sh -c "! grep -qs 'State:.[^Z]' /proc/$cpid/status" && pass "and its container has died with it" || fail "and its container has died with it"
 is "$(drive <<<connect | cut -d' ' -f1,2)" "failed -111" "a dead shim cannot be connected to"
 is "$(ls "$P/state" | tr '\n' ' ')" "a b " "its state files tell what there was"
 unmount; rm -rf "$P"; mkdir -p "$P"
@@ -376,11 +371,8 @@ mkdir -p "$T/u${n}b" "$T/w${n}b"
 out=$(POD=share-pid pod <<X
 create p1 $OPTS pid=pod -- sleep 100
 run p1
-create p2 lower=$L upper=$T/u${n}b work=$T/w${n}b pid=pod log=$T/logs/p2.log -- sh -c 'ps; ls -l /proc/1/root/ /proc/1/fd; kill -9 1; sleep 100'
+create p2 lower=$L upper=$T/u${n}b work=$T/w${n}b pid=pod log=$T/logs/p2.log -- sh -c 'ps; ls -l /proc/1/root/ /proc/1/fd; kill -9 1; exit 0'
 run p2
-sleep 300
-kill p2 15
-kill p2 9
 wait p2
 state
 X
@@ -396,13 +388,12 @@ out=$(pod <<X
 create pn $OPTS pid=node log=$T/logs/pn.log cgroup=$C/pn -- sh -c 'readlink /proc/self/ns/pid; sleep 300 & exit 3'
 run pn
 wait pn
-sleep 200
-create pm $OPTS cgroup=$C/pn pid=node -- true
 X
 )
 is "$(content "$T/logs/pn.log")" "$(readlink /proc/self/ns/pid)" "the node's PID namespace, where it was asked for"
 like "$out" 'exit 3 0 0' "its exit code"
-is "$(cat /sys/fs/cgroup"$C"/pn/cgroup.procs /sys/fs/cgroup/*"$C"/pn/cgroup.procs 2>/dev/null)" "" "and what it leaves behind is killed"
+pn_empty() { [ -z "$(cat /sys/fs/cgroup"$C"/pn/cgroup.procs /sys/fs/cgroup/*"$C"/pn/cgroup.procs 2>/dev/null)" ]; }
+ok "and what it leaves behind is killed" eventually 20 pn_empty
 
 new_layer
 layers=""
@@ -430,10 +421,11 @@ P2=$T/pod2
 mkdir -p "$P2"
 out=$({ cat <<X
 start 7
-create pr $OPTS log=$T/logs/pr.log privileged caps=all mount=$T/prop:/both:shared mount=$T/prop:/in:slave mount=$T/prop:/none -- sh -c 'mount -t tmpfs none /both/a && touch /both/a/f; mount -t tmpfs none /none/b; sleep 0.6; ls /both/b /in/b /none/a'
+create pr $OPTS log=$T/logs/pr.log privileged caps=all mount=$T/prop:/both:shared mount=$T/prop:/in:slave mount=$T/prop:/none -- sh -c 'mount -t tmpfs none /both/a && touch /both/a/f; mount -t tmpfs none /none/b; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -e /in/b/g ] || sleep 0.5; done; ls /both/b /in/b /none/a'
 run pr
 X
-    eventually 3 test -e "$T/prop/a/f" && echo >"$T/seen"
+    eventually 20 test -e "$T/prop/a/f" && echo >"$T/seen"
+    sleep 0.2 # for the mount that must not come
     grep -c " $T/prop/b " /proc/mounts >"$T/leaked"
     mount -t tmpfs tmpfs "$T/prop/b" && touch "$T/prop/b/g"
     printf 'wait pr\ncreate al %s mount=%s:/x:slave -- true\nrun al\nshutdown\nclosed\n' "$OPTS" "$T/alone"; } |

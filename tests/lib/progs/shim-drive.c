@@ -594,6 +594,12 @@ static void command(struct drive *d, char **w)
         do_start(d, w);
     else if (str_eq(w[0], "connect"))
         do_connect(d);
+    else if (str_eq(w[0], "sleep"))
+        (void)usleep((useconds_t)strtoul(w[1], NULL, 10) * 1000);
+    else if (str_eq(w[0], "bench-pod"))
+        do_bench_pod(d, w);
+    else if (!d->shim)
+        (void)printf("no shim\n");
     else if (str_eq(w[0], "create"))
         create(d, w[1], w + 2) == -1 ? (void)0 : say(d, "created");
     else if (str_eq(w[0], "run"))
@@ -606,14 +612,10 @@ static void command(struct drive *d, char **w)
         do_attach(d, w);
     else if (str_eq(w[0], "attach-stuck"))
         do_attach_stuck(d, w[1]);
-    else if (str_eq(w[0], "bench-pod"))
-        do_bench_pod(d, w);
     else if (str_eq(w[0], "bench"))
         do_bench(d, w);
     else if (str_eq(w[0], "state"))
         (void)finish(d, shim_query(d->shim, on_query, d), NULL);
-    else if (str_eq(w[0], "sleep"))
-        (void)usleep((useconds_t)strtoul(w[1], NULL, 10) * 1000);
     else if (str_eq(w[0], "closed")) {
         while (!d->closed)
             turn(d);
