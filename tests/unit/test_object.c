@@ -391,6 +391,22 @@ static void updates_keep_what_is_not_theirs(_unused_ void **state)
     assert_int_equal(meta_generation(same), 1);
 }
 
+static void a_pod_put_back_by_its_manifest_is_unchanged(_unused_ void **state)
+{
+    static const char manifest[] = "{'metadata':{'name':'a','namespace':'n'},'spec':{'containers':["
+                                   "{'name':'c','image':'i'}]}}";
+    const struct schema_resource *res = resource("pod");
+    _cleanup_json_ json_t *old = created("pod", manifest);
+    json_path_set(old, "status.phase", json_string("Running"));
+    _cleanup_json_ json_t *again = decode("pod", manifest);
+    object_default(res, again);
+    object_prepare_update(res, NULL, again, old);
+    assert_true(json_equal(again, old));
+    _cleanup_field_errors_ struct field_errors errs = FIELD_ERRORS_INIT;
+    object_validate_update(res, NULL, again, old, &errs);
+    assert_int_equal(errs.count, 0);
+}
+
 static void services_keep_what_was_allocated(_unused_ void **state)
 {
     _cleanup_json_ json_t *old =
@@ -442,6 +458,7 @@ int main(void)
         cmocka_unit_test(creation_clears_what_clients_may_not_set),
         cmocka_unit_test(qos_classes),
         cmocka_unit_test(updates_keep_what_is_not_theirs),
+        cmocka_unit_test(a_pod_put_back_by_its_manifest_is_unchanged),
         cmocka_unit_test(services_keep_what_was_allocated),
         cmocka_unit_test(scale_reads_and_writes),
     };
