@@ -9,6 +9,7 @@
 #include "base/strbuf.h"
 #include "kube/kubeconfig.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/config/file.h"
 #include "kubelet/cleanup.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
@@ -17,20 +18,18 @@
 #include "net/http_client.h"
 
 static struct {
-    const char *root, *kubeconfig, *endpoint, *hostname, *node_ip, *manifests, *cgroup_root;
+    const char *root, *config, *kubeconfig, *endpoint, *hostname, *node_ip, *manifests;
+    const char *cgroup_root;
     const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
     struct option_list cluster_dns;
     int port, verbosity;
     bool help, cleanup;
-} options = {.root = "",
-             .cgroup_root = "/",
-             .cluster_domain = "cluster.local",
-             .resolv_conf = "/etc/resolv.conf",
-             .address = "0.0.0.0",
-             .port = 10250};
+} options = {.root = "", .port = -1};
 
 static const struct option_def definitions[] = {
     {"root", 0, OPTION_STRING, &options.root, "DIR", "prefix of all paths"},
+    {"config", 0, OPTION_STRING, &options.config, "FILE",
+     "KubeletConfiguration; flags win over what is in it"},
     {"kubeconfig", 0, OPTION_STRING, &options.kubeconfig, "FILE",
      "how to reach the API server; without it only static pods run"},
     {"container-runtime-endpoint", 0, OPTION_STRING, &options.endpoint, "URL", "CRI socket"},
@@ -57,6 +56,7 @@ struct program {
     struct kubelet k;
     struct rpc *rpc;
     struct kubeconfig config;
+    struct kubelet_config file;
     struct node *node;
     struct file_source *files;
     struct api_source *api;
@@ -64,6 +64,35 @@ struct program {
     struct daemon_signals signals;
     char *resolv_conf;
 };
+
+/* A flag, else the file's field, else the default. */
+static void choose(const char **option, const char *from_file, const char *fallback)
+{
+    if (!*option)
+        *option = from_file && *from_file ? from_file : fallback;
+}
+
+static int read_config(struct program *p, struct error *err)
+{
+    struct kubelet_config *f = &p->file;
+    int r = options.config ? kubelet_config_load(options.config, f, err) : 0;
+    if (r < 0)
+        return r;
+    choose(&options.manifests, f->static_pods, NULL);
+    choose(&options.cluster_domain, f->cluster_domain, "cluster.local");
+    choose(&options.address, f->address, "0.0.0.0");
+    choose(&options.cgroup_root, f->cgroup_root, "/");
+    choose(&options.resolv_conf, f->resolv_conf, "/etc/resolv.conf");
+    choose(&options.endpoint, f->endpoint, NULL);
+    choose(&options.cert, f->cert, NULL);
+    choose(&options.key, f->key, NULL);
+    choose(&options.client_ca, f->client_ca, NULL);
+    if (options.port < 0)
+        options.port = f->port.set && f->port.value >= 0 && f->port.value <= 65535
+                           ? (int)f->port.value
+                           : 10250;
+    return 0;
+}
 
 static int make_paths(struct kubelet *k, struct error *err)
 {
@@ -137,8 +166,10 @@ static void read_dns(struct program *p)
     struct strbuf text = STRBUF_INIT;
     (void)fs_read(options.resolv_conf, 65536, &text, NULL);
     p->resolv_conf = strbuf_take(&text);
-    p->k.dns.servers.items = options.cluster_dns.items;
-    p->k.dns.servers.count = options.cluster_dns.count;
+    p->k.dns.servers.items =
+        options.cluster_dns.count ? options.cluster_dns.items : p->file.cluster_dns.items;
+    p->k.dns.servers.count =
+        options.cluster_dns.count ? options.cluster_dns.count : p->file.cluster_dns.count;
     p->k.dns.domain = options.cluster_domain;
     p->k.dns.host_config = p->resolv_conf;
 }
@@ -147,7 +178,9 @@ static int start(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
     k->root = options.root;
-    int r = make_paths(k, err);
+    int r = read_config(p, err);
+    if (r == 0)
+        r = make_paths(k, err);
     if (r == 0)
         r = read_identity(k, err);
     if (r == 0)
@@ -196,6 +229,7 @@ static void stop(struct program *p)
     http_client_free(k->http);
     kube_client_free(k->api);
     kubeconfig_done(&p->config);
+    kubelet_config_done(&p->file);
     runtime_free_grpc(k->runtime);
     rpc_free(p->rpc);
     pod_cgroups_free(k->cgroups);
@@ -222,7 +256,7 @@ int main(int argc, char **argv)
         options_help(definitions, stdout);
         return 0;
     }
-    if (r == 0 && (options.port < 0 || options.port > 65535))
+    if (r == 0 && (options.port < -1 || options.port > 65535))
         r = error_set(&err, -EINVAL, "--port: %d is not a port", options.port);
     daemon_init("coracle-kubelet", options.verbosity);
     if (r < 0) {

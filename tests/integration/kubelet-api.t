@@ -38,17 +38,19 @@ renewed=$(get $lease .spec.renewTime)
 api_json POST /api/v1/namespaces/default/configmaps '{"metadata":{"name":"cfg"},"data":{"key":"value","file.txt":"first"}}' >/dev/null
 api_json POST /api/v1/namespaces/default/secrets '{"metadata":{"name":"sec"},"stringData":{"password":"hunter2"}}' >/dev/null
 create web "$(jq -cn --argjson c "$(container "httpd -p 80 -h /www; $SLEEP" '{
+    "lifecycle":{"postStart":{"exec":{"command":["touch","/tmp/hooked"]}},"preStop":{"exec":{"command":["touch","/left/bye"]}}},
     "readinessProbe":{"exec":{"command":["test","!","-e","/tmp/down"]},"periodSeconds":1,"failureThreshold":1},
     "env":[{"name":"K","valueFrom":{"configMapKeyRef":{"name":"cfg","key":"key"}}},{"name":"P","valueFrom":{"secretKeyRef":{"name":"sec","key":"password"}}},
            {"name":"O","valueFrom":{"secretKeyRef":{"name":"none","key":"x","optional":true}}}],
     "envFrom":[{"prefix":"ALL_","secretRef":{"name":"sec"}}],
-    "volumeMounts":[{"name":"cfg","mountPath":"/cfg"},{"name":"sec","mountPath":"/sec"},{"name":"cfg","mountPath":"/one","subPath":"file.txt"}]}')" '{containers:[$c],volumes:[{name:"cfg",configMap:{name:"cfg"}},{name:"sec",secret:{secretName:"sec",defaultMode:256,items:[{key:"password",path:"deep/pw"}]}}]}')" >/dev/null
+    "volumeMounts":[{"name":"cfg","mountPath":"/cfg"},{"name":"sec","mountPath":"/sec"},{"name":"cfg","mountPath":"/one","subPath":"file.txt"},{"name":"left","mountPath":"/left"}]}')" --arg left "$T/left" '{containers:[$c],volumes:[{name:"left",hostPath:{path:$left,type:"DirectoryOrCreate"}},{name:"cfg",configMap:{name:"cfg"}},{name:"sec",secret:{secretName:"sec",defaultMode:256,items:[{key:"password",path:"deep/pw"}]}}]}')" >/dev/null
 ok "a pod becomes Ready" eventually 10 ready web
 s=$(api GET $pods/web)
 is "$(jq -r '.status.phase, .status.qosClass, .status.hostIP' <<<"$s" | xargs)" "Running BestEffort 192.0.2.10" "status"
 like "$(jq -r '.status.containerStatuses[0].containerID' <<<"$s")" '^coracle://[0-9a-f]{64}$' "container id"
 is "$(jq -r '.status.podIPs[0].ip' <<<"$s")" "$(jq -r .status.podIP <<<"$s")" "addresses"
 env=$(in_pod web c env)
+ok "the postStart hook ran" in_pod web c test -e /tmp/hooked
 like "$env" "K=value" "env from a ConfigMap key"
 like "$env" "P=hunter2" "env from a Secret key"
 like "$env" "ALL_password=hunter2" "envFrom with a prefix"
@@ -151,6 +153,7 @@ ok "its manifest removed: the mirror goes too" eventually 10 absent static-n1
 api DELETE $pods/web >/dev/null
 is "$(get $pods/web '.metadata.deletionGracePeriodSeconds')" 3 "deletion is graceful"
 ok "the pod goes" eventually 10 absent web
+ok "its preStop hook ran" test -e "$T/left/bye"
 create stubborn "$(jq -cn --argjson c "$(container 'trap "" TERM; while :; do sleep 1; done')" '{containers:[$c]}')" >/dev/null
 eventually 10 ready stubborn
 begun=$(date +%s%N)

@@ -56,7 +56,15 @@ spec:
   - {name: mem, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
   - {name: host, hostPath: {path: $T/hostdir, type: DirectoryOrCreate}}
 END
-kubelet_start --client-ca-file "$T/pki/ca.crt"
+cat >"$T/config.yaml" <<END
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+clusterDNS: [10.96.0.10]
+clusterDomain: example.local
+authentication: {x509: {clientCAFile: $T/pki/ca.crt}}
+cpuManagerPolicy: static
+END
+kubelet_start --config "$T/config.yaml"
 
 # ---- a pod runs ----
 ok "both containers of the manifest run" eventually 10 is_running "web-n1/side 0"
@@ -78,6 +86,10 @@ like "$(in_pod web-n1 web mount)" "tmpfs on /mem" "emptyDir in memory"
 like "$(in_pod web-n1 web sh -c 'touch /host/x' 2>&1)" "Read-only" "hostPath, read-only"
 like "$(in_pod web-n1 web cat /etc/hosts)" "$ip.web-n1.*192.0.2.99.alias.example" "/etc/hosts"
 is "$(in_pod web-n1 web hostname)" web-n1 "host name"
+like "$(in_pod web-n1 web cat /etc/resolv.conf)" "default.svc.example.local.*nameserver 10.96.0.10" "resolv.conf, from the configuration file's DNS"
+like "$(cat "$T/kubelet.log")" "not supported.*cpuManagerPolicy" "a field of the file that is not supported is named"
+printf 'kind: Other\n' >"$T/other.yaml"
+like "$(in_ns "$LIBEXEC/coracle-kubelet" --root "$T/other" --config "$T/other.yaml" 2>&1)" "other.yaml: kind" "a file of another kind is refused"
 group=$(find /sys/fs/cgroup -path "*$CGROUP/kubepods/burstable/pod*" -name 'memory.limit_in_bytes' -o -path "*$CGROUP/kubepods/burstable/pod*" -name memory.max 2>/dev/null | head -1)
 like "$group" "kubepods/burstable/pod" "the pod's cgroup below its QoS class"
 
