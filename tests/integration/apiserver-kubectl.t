@@ -89,7 +89,8 @@ web +0/3 +0 +0 +[0-9]+s +web,side +hello:v1,hello:v1 +app=web' "$v: get -o wide"
     ok "$v: get --watch" eventually 10 grep -q late "$T/watched"
     kill $watcher
     wait $watcher 2>/dev/null
-    is "$(k -n app wait --for=delete pod/pod1 --timeout=10s 2>&1 >/dev/null & k -n app delete pod pod1 >/dev/null; wait $!; echo $?)" 0 "$v: delete a pod, wait --for=delete"
+    ok "$v: delete a pod and wait until it is gone" k -n app delete pod pod1
+    like "$(k -n app get pod pod1 2>&1)" 'NotFound' "$v: it is"
     like "$(k -n app delete -f "$T/app.yaml" --wait=false | xargs)" 'configmap settings deleted( from app namespace)? deployment.apps web deleted' "$v: delete -f"
     is "$(k -n app delete cm,secret,deploy,svc --all -o name | wc -l)" 5 "$v: delete --all"
     # Nobody else finalizes the namespace here.
