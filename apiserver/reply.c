@@ -25,7 +25,7 @@ static void add_warnings(struct request *r)
         for (const char *c = json_string_value(text); c && *c; c++) {
             if (*c == '"' || *c == '\\')
                 strbuf_addc(&quoted, '\\');
-            strbuf_addc(&quoted, (unsigned char)*c < ' ' ? ' ' : *c);
+            strbuf_addc(&quoted, (char)((unsigned char)*c < ' ' ? ' ' : *c));
         }
         strbuf_addf(&value, "299 - \"%s\"", strbuf_text(&quoted));
         http_exchange_add_header(r->x, "Warning", strbuf_text(&value));

@@ -31,8 +31,8 @@ static void on_client_gone(struct http_exchange *x, void *arg)
 
 void server_drop_requests(struct apiserver *srv)
 {
-    while (!list_empty(&srv->requests)) {
-        struct request *r = LIST_ENTRY(srv->requests.next, struct request, entry);
+    LIST_FOR_EACH(entry, &srv->requests) {
+        struct request *r = LIST_ENTRY(entry, struct request, entry);
         http_exchange_abort(r->x);
         request_free(r);
     }

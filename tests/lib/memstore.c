@@ -369,10 +369,10 @@ void memstore_break_watches(struct store *store)
 static void op_free(struct store *store)
 {
     struct memstore *ms = of(store);
-    while (!list_empty(&ms->calls))
-        call_free(LIST_ENTRY(ms->calls.next, struct call, entry));
-    while (!list_empty(&ms->watches))
-        watch_free(LIST_ENTRY(ms->watches.next, struct watch, entry));
+    LIST_FOR_EACH(entry, &ms->calls)
+        call_free(LIST_ENTRY(entry, struct call, entry));
+    LIST_FOR_EACH(entry, &ms->watches)
+        watch_free(LIST_ENTRY(entry, struct watch, entry));
     for (size_t i = 0; i < ms->count; i++) {
         free(ms->records[i].key);
         free(ms->records[i].value);
