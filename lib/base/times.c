@@ -50,6 +50,13 @@ char *time_format_nano(int64_t ns, char *buf)
     return buf;
 }
 
+static int two_digits(const char *s)
+{
+    if (s[0] < '0' || s[0] > '9' || s[1] < '0' || s[1] > '9')
+        return -EINVAL;
+    return (s[0] - '0') * 10 + s[1] - '0';
+}
+
 int time_parse(const char *text, int64_t *ret)
 {
     struct tm tm = {.tm_isdst = 0};
@@ -64,8 +71,8 @@ int time_parse(const char *text, int64_t *ret)
     }
     int64_t offset = 0;
     if (*p == '+' || *p == '-') {
-        int hours, minutes, used = 0;
-        if (sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5)
+        int hours = two_digits(p + 1), minutes = hours < 0 || p[3] != ':' ? -1 : two_digits(p + 4);
+        if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59)
             return -EINVAL;
         offset = (hours * 60 + minutes) * 60LL * (*p == '-' ? -1 : 1);
         p += 6;

@@ -71,6 +71,7 @@ static void times_round_trip(_unused_ void **state)
     assert_string_equal(time_format_micro(ns, buf), "2026-01-02T02:04:05.123456Z");
     assert_int_equal(time_parse("2026-01-02T03:04:05", &ns), -EINVAL);
     assert_int_equal(time_parse("2026-01-02T03:04:05Zjunk", &ns), -EINVAL);
+    assert_int_equal(time_parse("2026-01-02T03:04:05+-1:-1", &ns), -EINVAL);
 }
 
 static void durations(_unused_ void **state)
