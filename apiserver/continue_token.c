@@ -19,8 +19,12 @@ char *continue_token_make(const char *prefix, const char *from, int64_t revision
     json_encode(token, &text);
     char *out = base64_encode(text.data, text.len);
     size_t len = 0;
-    for (char *c = out; *c && *c != '='; c++, len++)
-        *c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+    for (char *c = out; *c && *c != '='; c++, len++) {
+        if (*c == '+')
+            *c = '-';
+        else if (*c == '/')
+            *c = '_';
+    }
     out[len] = '\0';
     return out;
 }

@@ -110,7 +110,7 @@ static char *upper_name(const char *name)
 {
     char *s = str_dup(name);
     for (char *p = s; *p; p++)
-        *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        *p = (char)(*p == '-' ? '_' : toupper((unsigned char)*p));
     return s;
 }
 

@@ -36,7 +36,9 @@ static void encode_string(const char *s, size_t len, struct strbuf *out)
     size_t plain = 0;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)s[i];
-        char esc = c < sizeof(short_escapes) ? short_escapes[c] : '\0';
+        char esc = '\0';
+        if (c < sizeof(short_escapes))
+            esc = short_escapes[c];
         if (c >= ' ' && !esc)
             continue;
         strbuf_add(out, s + plain, i - plain);

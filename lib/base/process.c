@@ -314,7 +314,7 @@ int process_call(const char *const *argv, struct strbuf *out, struct error *err)
     pid_t pid;
     int r = process_spawn(&spec, &pid, err);
     closep(&p[1]);
-    if (r < 0) {
+    if (r) {
         closep(&p[0]);
         return r;
     }
