@@ -127,7 +127,7 @@ static int check_ranges(struct node_config *c, struct error *err)
         r = parse_cidr("pod-cidr", c->pod_cidr, &pods, &pods_len, err);
     if (r == 0)
         r = parse_cidr("service-cidr", c->service_cidr, &services, &services_len, err);
-    if (r < 0)
+    if (r)
         return r;
     if (pods_len < cluster_len || (pods & ~(UINT32_MAX >> cluster_len)) != cluster)
         return error_set_field(err, -EINVAL, "pod-cidr", "--pod-cidr: %s is not within %s",

@@ -211,6 +211,7 @@ static void delete_surplus(struct look *look, const struct replica_set *rs, stru
                            size_t n)
 {
     struct controllers *c = look->self->c;
+    // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a surplus has members
     qsort(own->items, own->count, sizeof(*own->items), by_usefulness);
     for (size_t i = 0; i < n && i < BURST; i++) {
         const struct pod *p = own->items[i];

@@ -184,7 +184,7 @@ static int make(struct creation *cr, struct image *image, struct error *err)
     sandbox_spec_pod(c->sandbox, &a, &pod);
     if ((r = image_layer_paths(rt->images, image, &layers, err)) < 0)
         return r;
-    struct launch_spec spec;
+    struct launch_spec spec = {.privileged = false};
     if ((r = make_upper(c, layers[0], &upper, &work, err)) == 0 &&
         (r = make_log_directory(c, err)) == 0) {
         struct spec_root root = {(const char *const *)layers, upper, work};

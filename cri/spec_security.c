@@ -90,7 +90,7 @@ static int load_profile(struct arena *a, const char *path, struct launch_process
         r = error_set(err, -EINVAL, "empty");
     if (r < 0)
         return error_prefix(err, r, "seccomp profile %s", path);
-    ret->seccomp = memcpy(arena_zalloc(a, filter.len), filter.data, filter.len);
+    ret->seccomp = memcpy(arena_zalloc(a, filter.len), strbuf_text(&filter), filter.len);
     ret->seccomp_len = filter.len;
     return 0;
 }

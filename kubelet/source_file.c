@@ -125,6 +125,7 @@ static void read_manifest(struct file_source *s, const char *name)
     }
     (void)map_remove(&s->complaints, name);
     _cleanup_free_ char *before = map_take(&s->files, name);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): error_set returns what it was given, < 0
     map_set(&s->files, name, str_dup(pod->meta.uid));
     if (before && !str_eq(before, pod->meta.uid))
         pod_manager_remove(s->k->pods, before);

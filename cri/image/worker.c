@@ -48,7 +48,7 @@ struct worker *worker_start(struct image_store *store, const struct worker_spec 
                             void *arg, struct error *err)
 {
     const char *argv[ARGS_MAX + 2] = {store->worker};
-    for (size_t i = 0; spec->args[i] && i < ARGS_MAX; i++)
+    for (size_t i = 0; i < ARGS_MAX && spec->args[i]; i++)
         argv[i + 1] = spec->args[i];
     struct worker *worker = mem_zalloc(sizeof(*worker));
     worker->cb = cb;

@@ -125,6 +125,7 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         why = str_printf("container runtime is down: %s", message);
     else if (!r->status)
         why = str_dup("container runtime status is missing");
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): str_dup never returns NULL
     for (size_t i = 0; !why && i < r->status->n_conditions; i++) {
         const Runtime__V1__RuntimeCondition *c = r->status->conditions[i];
         if (!c->status)

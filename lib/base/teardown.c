@@ -14,12 +14,17 @@
 #define WAIT_MS       5000
 #define STEP_MS       10
 
+static bool octal(char c)
+{
+    return c >= '0' && c <= '7';
+}
+
 /* mountinfo writes space, tab, newline and backslash as three octal digits (proc(5)). */
 static void unescape(char *s)
 {
     char *out = s;
     for (; *s; s++) {
-        if (s[0] == '\\' && s[1] && s[2] && s[3]) {
+        if (s[0] == '\\' && octal(s[1]) && octal(s[2]) && octal(s[3])) {
             *out++ = (char)(((s[1] - '0') << 6) | ((s[2] - '0') << 3) | (s[3] - '0'));
             s += 3;
         } else {

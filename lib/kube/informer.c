@@ -166,6 +166,7 @@ static void on_page(const struct kube_result *result, void *arg)
         retry_later(inf, "list", result->error);
         return;
     }
+    // cppcheck-suppress autoVariables; reset below unless the object is gone
     inf->freed = &freed;
     const json_t *items = json_object_get(result->body, "items");
     for (size_t i = 0; i < json_array_size(items); i++) {
@@ -237,6 +238,7 @@ static bool handle_event(struct informer *inf, const char *text, size_t len)
         inf->version = str_dup(version);
     }
     bool freed = false;
+    // cppcheck-suppress autoVariables; reset below unless the object is gone
     inf->freed = &freed;
     if (str_eq(type, "ADDED") || str_eq(type, "MODIFIED"))
         upsert(inf, object);

@@ -174,6 +174,7 @@ static void process(struct h2_stream *s)
     bool gone = false;
     if (s->gone) /* further down the stack already */
         return;
+    // cppcheck-suppress autoVariables; reset below unless the object is gone
     s->gone = &gone;
     while (!gone && deliver_one(s))
         ;
@@ -372,6 +373,7 @@ static void process_ready(struct h2_conn *c)
     bool gone = false, *outer = c->gone;
     if (outer) /* further down the stack already */
         return;
+    // cppcheck-suppress autoVariables; reset below unless the object is gone
     c->gone = &gone;
     struct list *entry;
     while (!gone && (entry = list_pop(&c->ready)))
