@@ -120,14 +120,14 @@ static int check_port(const char *flag, int port, struct error *err)
 
 static int check_ranges(struct node_config *c, struct error *err)
 {
-    uint32_t cluster, pods, services;
-    int cluster_len, pods_len, services_len;
+    uint32_t cluster = 0, pods = 0, services = 0;
+    int cluster_len = 0, pods_len = 0, services_len = 0;
     int r = parse_cidr("cluster-cidr", c->cluster_cidr, &cluster, &cluster_len, err);
     if (r == 0)
         r = parse_cidr("pod-cidr", c->pod_cidr, &pods, &pods_len, err);
     if (r == 0)
         r = parse_cidr("service-cidr", c->service_cidr, &services, &services_len, err);
-    if (r)
+    if (r < 0)
         return r;
     if (pods_len < cluster_len || (pods & ~(UINT32_MAX >> cluster_len)) != cluster)
         return error_set_field(err, -EINVAL, "pod-cidr", "--pod-cidr: %s is not within %s",

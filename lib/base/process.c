@@ -311,10 +311,10 @@ int process_call(const char *const *argv, struct strbuf *out, struct error *err)
     struct process_spec spec = PROCESS_SPEC_INIT;
     spec.argv = argv;
     spec.stdout_fd = out ? p[1] : STDOUT_FILENO;
-    pid_t pid;
+    pid_t pid = -1;
     int r = process_spawn(&spec, &pid, err);
     closep(&p[1]);
-    if (r) {
+    if (r < 0) {
         closep(&p[0]);
         return r;
     }

@@ -182,7 +182,7 @@ static unsigned next(struct wire *w, struct wire *ret)
 
 static size_t count_pairs(struct wire all, unsigned number, const json_t *expected)
 {
-    struct wire pair, part;
+    struct wire pair = {0}, part = {0};
     unsigned n;
     size_t count = 0;
     while ((n = next(&all, &pair))) {
