@@ -4,6 +4,7 @@
 #   V=1            print the commands
 #   TIDY=GLOB      the sources that tidy looks at
 #   SANITIZE=LIST  sanitizers, e.g. address,undefined
+#   JOBS=N         compilations at once, of the targets that build by themselves (all processors)
 #   DESTDIR=, prefix=  for install
 
 B        ?= build
@@ -15,6 +16,7 @@ unitdir  ?= $(prefix)/lib/systemd/system
 CC       ?= gcc
 OBJCOPY  ?= objcopy
 SANITIZE ?=
+JOBS     ?= $(shell nproc)
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
@@ -173,8 +175,8 @@ tests: all $(UNIT) $(FUZZ) $(TEST_PROGS) $(IMAGE_PROGS)
 
 export B
 test: deps ## run every test (as root)
-	$(Q)$(MAKE) --no-print-directory tests
-	$(Q)$(MAKE) --no-print-directory tests B=build/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory tests
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory tests B=build/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
 	$(Q)tests/lib/run-tests $(TESTS)
 
 test-unit: tests ## run the unit tests and replay the fuzz corpus
@@ -184,7 +186,7 @@ test-e2e: tests ## run the end-to-end tests
 	$(Q)tests/lib/run-tests e2e
 
 test-asan: ## run unit and integration tests in an ASan+UBSan build
-	$(Q)$(MAKE) --no-print-directory tests B=build/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory tests B=build/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
 	$(Q)B=build/asan tests/lib/run-tests unit fuzz integration
 
 fuzz: ## run every fuzz target under libFuzzer (FUZZ_SECONDS each)
@@ -202,7 +204,7 @@ deps: ## install the Debian packages that are missing
 
 up: ## build, start a single-node cluster, apply the hello example
 	$(Q).ci/deps run build
-	$(Q)$(MAKE) --no-print-directory all
+	$(Q)$(MAKE) -j$(JOBS) --no-print-directory all
 	$(Q)$(B)/bin/coracle up --apply manifests/examples/hello.yaml --image $(B)/share/coracle/hello.tar
 
 down: ## stop the cluster
