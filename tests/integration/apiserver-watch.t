@@ -14,7 +14,7 @@ watch() {
         "https://127.0.0.1:6443$cms?watch=1&$query" >"$T/$file" 2>"$T/$file.err" &
     watches+=($!)
 }
-stop_watches() { kill "${watches[@]}" 2>/dev/null; wait "${watches[@]}" 2>/dev/null; watches=(); }
+stop_watches() { [ ${#watches[@]} -gt 0 ] || return 0; kill "${watches[@]}" 2>/dev/null; wait "${watches[@]}" 2>/dev/null; watches=(); }
 watches=()
 at_end stop_watches
 events() { jq -r '"\(.type) \(.object.metadata.name // .object.code // "")"' "$T/$1" 2>/dev/null | xargs; }
