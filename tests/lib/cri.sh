@@ -1,5 +1,5 @@
 # A coracle-cri of the test's own: its network namespace, root, cgroups. Source after tap.sh.
-. "$TOP/tests/lib/image.sh"
+. "$TOP/tests/lib/images.sh"
 NETNS=cri-$$
 CGROUP=/coracle-test-$$
 R=$T/r

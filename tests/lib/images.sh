@@ -1,11 +1,30 @@
 # What tests of images share: source it after tap.sh.
 #
-#   testimage NAME [mkimage options]   prints the path of an archive: `busybox` (a static busybox with
-#                                      its applets), or NAME of tests/lib/image/NAME.c, or `hello`
+#   busybox_root DIR                   makes a root directory of busybox with all its applets and users
+#   make_image ARCHIVE NAME DIR [CONFIG]   an OCI archive with one layer made of DIR; CONFIG is the
+#                                      "config" object of the image's configuration
+#   testimage NAME [mkimage options]   prints the path of an archive, made once, whose image is called
+#                                      coracle.local/NAME:v1: `busybox`, `hello`, or NAME of
+#                                      tests/lib/image/NAME.c
 #   start_registry [htpasswd FILE]     sets REGISTRY to host:port of a new docker-registry on loopback
-#   push ARCHIVE NAME                  copies an OCI archive into it: NAME is repository:tag
+#   push ARCHIVE NAME [OPTION…]        copies an OCI archive into it: NAME is repository:tag
 
-# An image archive, made once per test run under $T. It is called coracle.local/NAME:v1.
+busybox_root() {
+    local applet
+    mkdir -p "$1"/{bin,etc,tmp,root,home/alice,var/run,usr,www}
+    cp "$(command -v busybox)" "$1/bin/busybox"
+    for applet in $("$1/bin/busybox" --list); do
+        [ "$applet" = busybox ] || ln -sf busybox "$1/bin/$applet"
+    done
+    printf '%s\n' root:x:0:0:root:/root:/bin/sh alice:x:1000:1000:Alice:/home/alice:/bin/sh \
+        nobody:x:65534:65534:nobody:/:/bin/false >"$1/etc/passwd"
+    printf '%s\n' root:x:0: alice:x:1000: staff:x:50:alice nogroup:x:65534: >"$1/etc/group"
+    chmod 1777 "$1/tmp"
+    echo hello from the image >"$1/www/index.html"
+}
+
+make_image() { TMPDIR=$T "$TOP/manifests/examples/mkimage" -o "$1" -n "$2" -C "${4:-{\}}" "$3"; }
+
 testimage() {
     local name=$1 out=$T/images/$1.tar root=$T/images/$1.root
     shift
@@ -13,15 +32,7 @@ testimage() {
         mkdir -p "$root"
         case $name in
         busybox)
-            mkdir -p "$root/bin" "$root/etc" "$root/tmp" "$root/root" "$root/var/run" "$root/usr"
-            cp "$(command -v busybox)" "$root/bin/busybox"
-            local applet
-            for applet in $("$root/bin/busybox" --list); do
-                [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
-            done
-            chmod 1777 "$root/tmp"
-            printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$root/etc/passwd"
-            printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
+            busybox_root "$root"
             [ $# -gt 0 ] || set -- -c /bin/sh
             ;;
         hello)
@@ -66,7 +77,6 @@ start_registry() {
     return 1
 }
 
-# push ARCHIVE NAME [skopeo options]
 push() {
     local archive=$1 name=$2
     shift 2

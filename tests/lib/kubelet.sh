@@ -5,7 +5,7 @@
 #   node_up             the runtime with the image localhost/bb:1 (busybox)
 #   kubelet_start [FLAG…], kubelet_stop, kubelet_kill9
 #   cri …               the CRI test client
-. "$TOP/tests/lib/image.sh"
+. "$TOP/tests/lib/images.sh"
 [ "$(id -u)" = 0 ] || skip_all "needs root"
 for tool in jq curl openssl; do command -v $tool >/dev/null || skip_all "$tool is not installed"; done
 NS=${NS:-coracle-kubelet-$$}
