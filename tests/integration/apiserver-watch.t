@@ -29,7 +29,6 @@ watch initial "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWat
 watch selected "resourceVersion=$rv&labelSelector=l%3Dy"
 watch named "resourceVersion=$rv&fieldSelector=metadata.name%3Db"
 watch table "resourceVersion=$rv" -H 'Accept: application/json;as=Table;v=v1;g=meta.k8s.io'
-watch timeout "resourceVersion=$rv&timeoutSeconds=1&allowWatchBookmarks=true"
 ok "from a revision: what came after it" eventually 5 shows from-rv "ADDED b"
 ok "without one: the state" eventually 5 shows state "ADDED a ADDED b"
 ok "sendInitialEvents: the state and a bookmark" eventually 5 shows initial "ADDED a ADDED b BOOKMARK"
@@ -43,6 +42,7 @@ ok "by field selector" eventually 5 shows named "ADDED b MODIFIED b DELETED b"
 last=$(jq -r 'select(.type=="DELETED").object.metadata.resourceVersion' "$T/from-rv")
 ok "…at the revision of the deletion" [ "$last" -gt "$(jq -r 'select(.type=="MODIFIED").object.metadata.resourceVersion' "$T/from-rv")" ]
 is "$(jq -rs '.[0].object.kind, (.[0].object.columnDefinitions|length>0), .[0].object.rows[0].cells[0], (.[1].object.columnDefinitions//[]|length)' "$T/table" | xargs)" "Table true b 0" "as Tables, columns in the first one only"
+watch timeout "resourceVersion=$rv&timeoutSeconds=1&allowWatchBookmarks=true"
 ok "timeoutSeconds ends it with a bookmark" eventually 5 shows timeout "ADDED b MODIFIED b DELETED b BOOKMARK"
 is "$(cat "$T/timeout.err")" "" "…in order"
 stop_watches

@@ -129,7 +129,8 @@ int main(int argc, char **argv)
                    fan.url, fan.path);
     for (size_t i = 0; i < fan.n; i++) {
         struct error err = ERROR_INIT;
-        const struct http_request request = {.url = url, .tls = &fan.tls};
+        const struct http_request request = {
+            .url = url, .tls = &fan.tls, .connect_timeout_ms = 60000};
         fan.watchers[i].fan = &fan;
         if (http_client_stream(fan.http, &request, &handler, &fan.watchers[i],
                                &fan.watchers[i].call, &err) < 0) {
