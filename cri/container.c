@@ -96,9 +96,9 @@ static void on_reap(void *arg)
 {
     struct container *c = arg;
     struct error err = ERROR_INIT;
-    (void)cgroup_kill(c->rt->cgs, c->cgroup, NULL);
     int r = cgroup_remove(c->rt->cgs, c->cgroup, &err);
     if (r == -EBUSY && c->reap_tries++ < REAP_TRIES) {
+        (void)cgroup_kill(c->rt->cgs, c->cgroup, NULL);
         loop_timer_set(&c->reap, c->reap_tries < 20 ? 1 : 25);
         return;
     }

@@ -7,6 +7,8 @@
 #include "base/cgroup_internal.h"
 #include "base/fs.h"
 
+#define KILL_ROUNDS 8
+
 /* A new cpuset is empty and takes no task; it is filled from its parent unless the kernel did
  * (cgroup.clone_children, which what we make hands on). */
 static int fill_cpuset(const char *parent, const char *dir, struct error *err)
@@ -155,25 +157,52 @@ static int v1_freeze(const struct cgroups *cgs, const char *path, bool frozen, s
                              frozen ? "FROZEN" : "THAWED", err);
 }
 
-/* Frozen, they cannot fork while the signals are handed out; they die when thawed. A second round
- * finds who was being born before the freeze took hold. */
+static bool has_pid(const pid_t *pids, size_t n, pid_t pid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (pids[i] == pid)
+            return true;
+    return false;
+}
+
+/* Kills what is in the group; 1 when somebody was in it who was not among the @n of @before. */
+static int kill_round(const struct cgroups *cgs, const char *path, pid_t **before, size_t *n,
+                      struct error *err)
+{
+    _cleanup_free_ pid_t *pids = NULL;
+    size_t found = 0;
+    int r = cgroup_pids(cgs, path, true, &pids, &found, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < found; i++) {
+        (void)kill(pids[i], SIGKILL);
+        r = has_pid(*before, *n, pids[i]) ? r : 1;
+    }
+    free(*before);
+    *before = TAKE_PTR(pids);
+    *n = found;
+    return r;
+}
+
+/* Whoever was sent SIGKILL forks no more: when a round finds nobody new, all are dying. Those who fork
+ * faster than that are frozen first (which takes milliseconds even for an empty group); they die
+ * when thawed. */
 static int v1_kill(const struct cgroups *cgs, const char *path, struct error *err)
 {
+    _cleanup_free_ pid_t *before = NULL;
+    size_t n = 0;
+    int r = 1;
+    for (int round = 0; r > 0 && round < KILL_ROUNDS; round++)
+        r = kill_round(cgs, path, &before, &n, err);
+    if (r <= 0)
+        return r;
     bool frozen = cgs->has[CGROUP_FREEZER] && v1_freeze(cgs, path, true, NULL) == 0;
-    int r = 0;
-    for (int round = 0; r == 0 && round < (frozen ? 2 : 8); round++) {
-        pid_t *pids = NULL;
-        size_t n = 0;
-        r = cgroup_pids(cgs, path, true, &pids, &n, err);
-        for (size_t i = 0; r == 0 && i < n; i++)
-            (void)kill(pids[i], SIGKILL);
-        free(pids);
-        if (n == 0)
-            break;
-    }
+    r = 1;
+    for (int round = 0; r > 0 && round < KILL_ROUNDS; round++)
+        r = kill_round(cgs, path, &before, &n, err);
     if (frozen)
         (void)v1_freeze(cgs, path, false, NULL);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 static bool read_number(const struct cgroups *cgs, enum cgroup_controller c, const char *path,
