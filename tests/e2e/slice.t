@@ -11,8 +11,8 @@ K20=$("$TOP/tests/lib/kubectl-1.20") || bail "no kubectl 1.20"
 NEWER=
 [ -x /usr/bin/kubectl ] && ! /usr/bin/kubectl version --client 2>/dev/null | grep -q 'v1\.20\.' && NEWER=/usr/bin/kubectl
 kill_quietly() { kill "$@" 2>/dev/null || true; }
-k() { timeout 60 $NET "$K20" "$@"; }
-c() { timeout 60 $NET "$CORACLE" "$@"; }
+k() { timeout $((60 * SLOW)) $NET "$K20" "$@"; }
+c() { timeout $((60 * SLOW)) $NET "$CORACLE" "$@"; }
 
 # User Mode Linux lacks nft_chain_nat: there the legacy flavour is the one that works.
 if [ -n "${SLICE_UML:-}" ]; then
@@ -46,23 +46,23 @@ URL=http://$IP/
 # ---- stock kubectl ----
 with_kubectl() { # program label
     local kubectl=$1 v=$2 out
-    kk() { timeout 60 $NET "$kubectl" "$@"; }
+    kk() { timeout $((60 * SLOW)) $NET "$kubectl" "$@"; }
     like "$(kk get nodes -o wide 2>&1)" "$NODE +Ready .*v1\.36" "$v: get nodes -o wide"
     like "$(kk get pods -o wide 2>&1)" "hello-.* 1/1 +Running +0 .* 10\.244\." "$v: get pods -o wide"
     like "$(kk describe pod -l app=hello 2>&1)" "Reason.*Started container hello" "$v: describe shows events"
     like "$(kk logs deployment/hello 2>&1)" "listening" "$v: logs"
     ok "$v: create deployment" kk create deployment web --image=coracle.local/hello:v1 --replicas=2
-    ok "$v: rollout status" kk rollout status deployment/web --timeout=30s
+    ok "$v: rollout status" kk rollout status deployment/web --timeout=$((30 * SLOW))s
     ok "$v: expose" kk expose deployment web --port=80 --target-port=8080 --type=NodePort
     ok "$v: scale" kk scale deployment/web --replicas=1
     ok "$v: scaled down" eventually 20 pods_are web 1
     ok "$v: set image" kk set image deployment/web "*=coracle.local/hello:missing"
     ok "$v: the new pod's trouble is told" eventually 20 waiting_reason web "ErrImagePull|ImagePullBackOff"
     ok "$v: rollout undo" kk rollout undo deployment/web
-    ok "$v: and it recovers" kk rollout status deployment/web --timeout=30s
+    ok "$v: and it recovers" kk rollout status deployment/web --timeout=$((30 * SLOW))s
     out=$(kk get svc web -o 'jsonpath={.spec.ports[0].nodePort}')
-    like "$($OUTSIDE curl -sS --max-time 5 "http://10.77.0.2:$out/" 2>&1)" "Hello" "$v: the node port answers from outside"
-    like "$($NET curl -sS --max-time 5 "http://127.0.0.1:$out/" 2>&1)" "Hello" "$v: and on loopback"
+    like "$($OUTSIDE curl -sS --max-time $((5 * SLOW)) "http://10.77.0.2:$out/" 2>&1)" "Hello" "$v: the node port answers from outside"
+    like "$($NET curl -sS --max-time $((5 * SLOW)) "http://127.0.0.1:$out/" 2>&1)" "Hello" "$v: and on loopback"
     ok "$v: delete" kk delete deployment/web service/web
     ok "$v: its pods go" eventually 30 pods_are web 0
     like "$(kk explain pod.spec.containers.image 2>&1)" "image" "$v: explain"
@@ -79,7 +79,7 @@ BOX=$(testimage busybox)
 like "$(c image import "$BOX" --root "$ROOT" 2>&1)" "coracle.local/busybox:v1" "coracle image import"
 ok "a pod with a shell" k run box --image=coracle.local/busybox:v1 --image-pull-policy=Never --labels=run=box --command -- httpd -f -p 8000 -h /etc
 ok "and a Service in front of it" k expose pod box --port=80 --target-port=8000
-ok "it runs" k wait --for=condition=Ready pod/box --timeout=20s
+ok "it runs" k wait --for=condition=Ready pod/box --timeout=$((20 * SLOW))s
 is "$(k exec box -- echo hi 2>&1)" "hi" "kubectl exec runs a command"
 is "$(c exec box -- echo hi 2>&1)" "hi" "coracle exec does too"
 is "$(echo through | k exec -i box -- cat 2>&1)" "through" "standard input goes in"
@@ -119,7 +119,7 @@ hammer() { # starts the client
             n=$((n + 1))
             echo $n >"$T/count"
             at=$(date +%T.%N)
-            $NET curl -sS --max-time 5 -o /dev/null -f "$URL" 2>>"$T/failed" && continue
+            $NET curl -sS --max-time $((5 * SLOW)) -o /dev/null -f "$URL" 2>>"$T/failed" && continue
             { echo "request $n at $at failed"; k get pods,endpointslices -o wide; } >>"$T/failed" 2>&1
         done
     ) &
@@ -141,7 +141,7 @@ containers() { k get pods -l app=hello -o 'jsonpath={range .items[*]}{.status.co
 
 hammer
 ok "rolling update" k set env deployment/hello "ROUND=1"
-ok "rolls out" k rollout status deployment/hello --timeout=60s
+ok "rolls out" k rollout status deployment/hello --timeout=$((60 * SLOW))s
 sleep 3
 hammered "no request is lost in a rolling update"
 
@@ -216,7 +216,7 @@ ok "holds the image" $NET skopeo copy -q --dest-tls-verify=false "oci-archive:$B
 digest=$($NET skopeo inspect --tls-verify=false docker://127.0.0.1:5000/hello:v2 | jq -r .Digest)
 ok "run by tag" k run tagged --image=127.0.0.1:5000/hello:v2
 ok "run by digest" k run pinned --image="127.0.0.1:5000/hello@$digest"
-ok "both are pulled and run" k wait --for=condition=Ready pod/tagged pod/pinned --timeout=30s
+ok "both are pulled and run" k wait --for=condition=Ready pod/tagged pod/pinned --timeout=$((30 * SLOW))s
 ok "an image that is not there" k run absent --image=127.0.0.1:5000/hello:absent
 absent() { k get pod absent -o 'jsonpath={.status.containerStatuses[0].state.waiting.reason}' | grep -Eq 'ErrImagePull|ImagePullBackOff'; }
 ok "says so in its status" eventually 15 absent
@@ -227,8 +227,8 @@ k delete pod tagged pinned absent --wait=false >/dev/null 2>&1
 ok "down" c down --root "$ROOT"
 is "$(pgrep -f "$ROOT/" | wc -l)" 0 "leaves no process"
 ok "up after down" cluster_up
-ok "brings the pods back" k rollout status deployment/hello --timeout=30s
-ok "at the same address" eventually 10 $NET curl -sSf --max-time 5 "$URL"
+ok "brings the pods back" k rollout status deployment/hello --timeout=$((30 * SLOW))s
+ok "at the same address" eventually 10 $NET curl -sSf --max-time $((5 * SLOW)) "$URL"
 kill $REGISTRY 2>/dev/null
 wait $REGISTRY 2>/dev/null
 ok "reset" c reset --yes --root "$ROOT" --cgroup-root "/coracle-test-$$"

@@ -37,9 +37,11 @@ unlike() { if [[ $1 =~ $2 ]]; then fail "$3" "     got: $1" "matches: $2"; else 
 skip() { _n=$((_n + 1)); echo "ok $_n - # SKIP $1"; }
 skip_all() { echo "1..0 # SKIP $1"; _undo+=(:); exit 0; }
 bail() { echo "Bail out! $*"; exit 1; }
+# Where everything takes longer (User Mode Linux), deadlines are multiplied by this.
+SLOW=${SLOW:-1}
 # eventually SECONDS COMMAND…: repeats the command until it succeeds.
 eventually() {
-    local end=$(($(date +%s%N) + $1 * 1000000000))
+    local end=$(($(date +%s%N) + $1 * SLOW * 1000000000))
     shift
     until "$@" >"$T/.eventually" 2>&1; do
         [ "$(date +%s%N)" -lt $end ] || { cat "$T/.eventually"; return 1; }
