@@ -1,10 +1,18 @@
 # A coracle-cri of the test's own: its network namespace, root, cgroups. Source after tap.sh.
+#
+# With CRI_PEER=containerd the same test runs against Debian's containerd, so that a wrong expectation of a
+# test shows; what only ours promises stands behind `ours`.
 . "$TOP/tests/lib/images.sh"
+ours() { [ -z "${CRI_PEER:-}" ]; }
 NETNS=cri-$$
 CGROUP=/coracle-test-$$
 R=$T/r
 LIBEXEC=$B/libexec/coracle
 export CRI_SOCKET=$R/run/coracle/cri.sock
+if ! ours; then
+    . "$TOP/tests/lib/containerd.sh"
+    CRI_SOCKET=$CONTAINERD_SOCKET
+fi
 # Streams are on the node's loopback, so that the client is in the node's namespace too.
 cri() { nsenter --net="/run/netns/$NETNS" "$B/tests/bin/cri-client" "$@"; }
 export NETNS B
@@ -14,15 +22,18 @@ export -f cri
 cri_setup() {
     [ "$(id -u)" = 0 ] || skip_all "needs root"
     command -v jq >/dev/null || skip_all "needs jq"
+    ours || [ -z "$(containerd_missing)" ] || skip_all "$(containerd_missing)"
     mkdir -p "$R"
     ip netns add "$NETNS" || bail "no network namespace"
     at_end ip netns del "$NETNS"
     nsenter --net="/run/netns/$NETNS" ip link set lo up
     at_end cri_remove_cgroups
-    at_end cri_cleanup
+    ! ours || at_end cri_cleanup
 }
 in_node() { nsenter --net="/run/netns/$NETNS" "$@"; }
+cri_import() { if ours; then cri import "$1"; else containerd_import "$1"; fi; }
 cri_start() {
+    ours || { containerd_start "$NETNS"; return; }
     nsenter --net="/run/netns/$NETNS" "$LIBEXEC/coracle-cri" --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" "$@" >>"$T/cri.log" 2>&1 &
     CRI_PID=$!
     eventually 20 cri version || { sed 's/^/# /' "$T/cri.log" >&2; bail "coracle-cri does not serve"; }
