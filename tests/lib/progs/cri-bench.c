@@ -3,7 +3,7 @@
  * StartContainer, StopContainer, StopPodSandbox, RemovePodSandbox, one after the other, then N pods
  * at once. Prints one line a step: name, p50 and p99 in milliseconds.
  *
- *   cri-bench --socket PATH --image NAME [--rounds N] [--parallel N] [--hold SECONDS] -- COMMAND…
+ *   cri-bench --socket PATH --image NAME [--rounds N] [--parallel N] [--hold SECONDS] [-- COMMAND…]
  */
 #include <errno.h>
 #include <string.h>
@@ -259,7 +259,8 @@ int main(int argc, char **argv)
         {"image", 0, OPTION_STRING, &b.image, "NAME", "image to run"},
         {"rounds", 0, OPTION_INT, &rounds, "N", "pods one after the other"},
         {"parallel", 0, OPTION_INT, &parallel, "N", "pods at once"},
-        {"hold", 0, OPTION_INT, &hold, "SECONDS", "how long the pods at once stay"},
+        {"hold", 0, OPTION_INT, &hold, "SECONDS",
+         "how long the pods at once stay (-1: until standard input ends)"},
         {NULL}};
     b.command = mem_zalloc((size_t)argc * sizeof(*b.command));
     int n = options_parse(options, argc, argv, false, b.command, &err);
@@ -296,7 +297,11 @@ int main(int argc, char **argv)
         (void)loop_run(b.loop);
     (void)printf("start-%d-at-once %.2f\n", parallel, now() - began);
     (void)fflush(stdout);
-    (void)sleep((unsigned)hold);
+    if (hold >= 0)
+        (void)sleep((unsigned)hold);
+    else
+        while (getchar() != EOF)
+            ;
     began = now();
     for (int i = 0; i < parallel; i++)
         begin(&b, &pods[i], STOP, REMOVE, on_done);
