@@ -1,9 +1,11 @@
-/* Client certificates and the token file; see authn.h. */
+/* Client certificates and tokens; see authn.h. */
 #include "apiserver/authn.h"
 
 #include <errno.h>
 #include <string.h>
 
+#include "apiserver/account_authn.h"
+#include "apiserver/server.h"
 #include "base/digest.h"
 #include "base/fs.h"
 #include "base/map.h"
@@ -12,39 +14,23 @@
 #define CSV_FIELDS_MAX 8
 
 struct authn {
+    struct apiserver *srv;
+    struct authn_options options;
     struct map tokens; /* digest of the token → struct user: a lookup's time tells nothing */
+    struct account_authn *accounts;
 };
 
-void user_done(struct user *user)
-{
-    free(user->name);
-    free(user->uid);
-    for (size_t i = 0; i < user->n_groups; i++)
-        free(user->groups[i]);
-    free(user->groups);
-    *user = (struct user){.name = NULL};
-}
+/* One question under way. */
+struct authn_call {
+    struct account_check *account;
+    authn_fn *done;
+    void *arg;
+};
 
 static void user_free(void *p)
 {
     user_done(p);
     free(p);
-}
-
-static void user_add_group(struct user *user, const char *group, size_t len)
-{
-    if (!len || user->n_groups >= USER_GROUPS_MAX)
-        return;
-    user->groups = mem_grow(user->groups, user->n_groups + 1, sizeof(*user->groups));
-    user->groups[user->n_groups++] = str_ndup(group, len);
-}
-
-static void user_copy(const struct user *from, struct user *to)
-{
-    to->name = str_dup(from->name);
-    to->uid = str_dup(from->uid);
-    for (size_t i = 0; i < from->n_groups; i++)
-        user_add_group(to, from->groups[i], strlen(from->groups[i]));
 }
 
 /* One field of a line of comma-separated values (RFC 4180), unquoted in place. Returns what
@@ -93,59 +79,142 @@ static int add_line(struct authn *authn, char *line, struct error *err)
     return 0;
 }
 
-struct authn *authn_new(const char *token_file, struct error *err)
+static int read_token_file(struct authn *authn, const char *file, struct error *err)
 {
-    struct authn *authn = mem_zalloc(sizeof(*authn));
-    authn->tokens = (struct map)MAP_INIT(user_free);
-    if (!token_file || !*token_file)
-        return authn;
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    if (fs_read(token_file, TOKEN_FILE_MAX, &text, err) < 0)
-        return authn_free(authn);
+    int r = fs_read(file, TOKEN_FILE_MAX, &text, err);
     int number = 0;
-    for (char *line = text.data; line && *line;) {
+    for (char *line = text.data; r == 0 && line && *line;) {
         char *next = strchr(line, '\n');
         if (next)
             *next++ = '\0';
         line[strcspn(line, "\r")] = '\0';
         number++;
-        if (*line && *line != '#' && add_line(authn, line, err) < 0) {
-            (void)error_prefix(err, -EINVAL, "%s: line %d", token_file, number);
-            return authn_free(authn);
-        }
+        if (*line && *line != '#' && (r = add_line(authn, line, err)) < 0)
+            (void)error_prefix(err, r, "%s: line %d", file, number);
         line = next;
     }
-    return authn;
+    return r;
+}
+
+struct authn *authn_new(struct apiserver *srv, const struct authn_options *options,
+                        struct error *err)
+{
+    struct authn *authn = mem_zalloc(sizeof(*authn));
+    authn->srv = srv;
+    authn->options = *options;
+    authn->tokens = (struct map)MAP_INIT(user_free);
+    authn->accounts = account_authn_new(srv);
+    const char *file = options->token_file;
+    return file && *file && read_token_file(authn, file, err) < 0 ? authn_free(authn) : authn;
 }
 
 struct authn *authn_free(struct authn *authn)
 {
     if (authn) {
         map_clear(&authn->tokens);
+        (void)account_authn_free(authn->accounts);
         free(authn);
     }
     return NULL;
 }
 
-int authn_check(const struct authn *authn, const struct http_exchange *x, struct user *ret)
+struct authn_call *authn_cancel(struct authn_call *call)
 {
-    *ret = (struct user){.name = NULL};
+    if (call)
+        (void)account_authn_cancel(call->account);
+    free(call);
+    return NULL;
+}
+
+/* Everybody who could be told apart is in one group. */
+static void add_authenticated(struct user *user)
+{
+    if (!user_in_group(user, GROUP_AUTHENTICATED))
+        user_add_group(user, GROUP_AUTHENTICATED, strlen(GROUP_AUTHENTICATED));
+}
+
+static void finish(authn_fn *done, void *arg, int code, struct user *user, const json_t *audiences,
+                   const struct error *err)
+{
+    if (code == 0 && !str_eq(user->name, USER_ANONYMOUS))
+        add_authenticated(user);
+    done(arg, code, user, audiences, err);
+}
+
+static void on_account(void *arg, int code, struct user *user, const json_t *audiences,
+                       const struct error *err)
+{
+    struct authn_call *call = arg;
+    struct error unknown = ERROR_INIT;
+    call->account = NULL;
+    if (code == ACCOUNTS_NOT_OURS) {
+        code = error_set(&unknown, -EACCES, "the token is not known");
+        err = &unknown;
+    }
+    finish(call->done, call->arg, code, user, audiences, err);
+    free(call);
+}
+
+/* Tokens that name no audience are for this server. */
+static bool is_for_us(const struct authn *authn, const json_t *audiences)
+{
+    const json_t *own = accounts_audiences(authn->srv->accounts);
+    json_t *a, *b;
+    size_t i, k;
+    json_array_foreach(audiences, i, a) {
+        json_array_foreach(own, k, b) {
+            if (str_eq(json_string_value(a), json_string_value(b)))
+                return true;
+        }
+    }
+    return !json_array_size(audiences);
+}
+
+struct authn_call *authn_token(struct authn *authn, const char *token, const json_t *audiences,
+                               authn_fn *done, void *arg)
+{
+    char digest[SHA256_HEX_LEN + 1];
+    struct user user = {.name = NULL};
+    sha256_hex(token, strlen(token), digest);
+    const struct user *known = map_get(&authn->tokens, digest);
+    if (known && is_for_us(authn, audiences)) {
+        user_copy(known, &user);
+        finish(done, arg, 0, &user, audiences, NULL);
+        return NULL;
+    }
+    struct authn_call *call = mem_zalloc(sizeof(*call));
+    *call = (struct authn_call){.done = done, .arg = arg};
+    struct account_check *check =
+        account_authn_start(authn->accounts, token, audiences, on_account, call);
+    if (check) /* else @call is gone already */
+        call->account = check;
+    return check ? call : NULL;
+}
+
+struct authn_call *authn_start(struct authn *authn, const struct http_exchange *x, authn_fn *done,
+                               void *arg)
+{
+    struct user user = {.name = NULL};
+    struct error err = ERROR_INIT;
     const struct http_peer *peer = http_exchange_peer(x);
-    if (peer->verified && *peer->common_name) {
-        ret->name = str_dup(peer->common_name);
-        for (size_t i = 0; peer->organizations[i]; i++)
-            user_add_group(ret, peer->organizations[i], strlen(peer->organizations[i]));
-        return 0;
-    }
     const char *token = http_exchange_bearer_token(x);
-    if (token) {
-        char digest[SHA256_HEX_LEN + 1];
-        sha256_hex(token, strlen(token), digest);
-        const struct user *user = map_get(&authn->tokens, digest);
-        if (!user)
-            return -EACCES;
-        user_copy(user, ret);
-        return 0;
+    int code = 0;
+    if (peer->verified && *peer->common_name) {
+        user.name = str_dup(peer->common_name);
+        for (size_t i = 0; peer->organizations[i]; i++)
+            user_add_group(&user, peer->organizations[i], strlen(peer->organizations[i]));
+    } else if (token) {
+        return authn_token(authn, token, accounts_audiences(authn->srv->accounts), done, arg);
+    } else if (peer->has_certificate && !peer->verified) {
+        code = error_set(&err, -EACCES, "the client certificate does not verify: %s",
+                         peer->verify_error ? peer->verify_error : "unknown");
+    } else if (authn->options.anonymous) {
+        user.name = str_dup(USER_ANONYMOUS);
+        user_add_group(&user, GROUP_ANONYMOUS, strlen(GROUP_ANONYMOUS));
+    } else {
+        code = error_set(&err, -EACCES, "no credentials");
     }
-    return peer->has_certificate && !peer->verified ? -EACCES : 0;
+    finish(done, arg, code, &user, NULL, &err);
+    return NULL;
 }

@@ -17,26 +17,7 @@ char *continue_token_make(const char *prefix, const char *from, int64_t revision
                   json_text(from + strlen(prefix)));
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     json_encode(token, &text);
-    char *out = base64_encode(text.data, text.len);
-    size_t len = 0;
-    for (char *c = out; *c && *c != '='; c++, len++) {
-        if (*c == '+')
-            *c = '-';
-        else if (*c == '/')
-            *c = '_';
-    }
-    out[len] = '\0';
-    return out;
-}
-
-static char *to_standard_base64(const char *token)
-{
-    struct strbuf b = STRBUF_INIT;
-    for (; *token && *token != '='; token++)
-        strbuf_addc(&b, (char)(*token == '-' ? '+' : *token == '_' ? '/' : *token));
-    while (b.len % 4)
-        strbuf_addc(&b, '=');
-    return strbuf_take(&b);
+    return base64url_encode(text.data, text.len);
 }
 
 int continue_token_parse(const char *token, const char *prefix, char **ret_from,
@@ -44,9 +25,8 @@ int continue_token_parse(const char *token, const char *prefix, char **ret_from,
 {
     if (strlen(token) > TOKEN_MAX)
         return error_set(err, -EINVAL, "the continue token is too long");
-    _cleanup_free_ char *standard = to_standard_base64(token);
     struct bytes raw = {.data = NULL};
-    if (base64_decode(standard, strlen(standard), &raw) < 0)
+    if (base64url_decode(token, strlen(token), &raw) < 0)
         return error_set(err, -EINVAL, "the continue token is not base64");
     _cleanup_json_ json_t *tree = json_parse((const char *)raw.data, raw.len, NULL);
     free(raw.data);

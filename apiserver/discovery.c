@@ -20,6 +20,7 @@ static const struct subresource_kind subresource_kinds[] = {
     {"finalize", NULL, NULL, NULL, BIT(VERB_UPDATE)},
     {"binding", "", "v1", "Binding", BIT(VERB_CREATE)},
     {"eviction", "policy", "v1", "Eviction", BIT(VERB_CREATE)},
+    {"token", "authentication.k8s.io", "v1", "TokenRequest", BIT(VERB_CREATE)},
     {"log", NULL, NULL, NULL, BIT(VERB_GET)},
     {"exec", "", "v1", "PodExecOptions", BIT(VERB_CREATE) | BIT(VERB_GET)},
     {"attach", "", "v1", "PodAttachOptions", BIT(VERB_CREATE) | BIT(VERB_GET)},

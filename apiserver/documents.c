@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "apiserver/accounts.h"
 #include "apiserver/reply.h"
 #include "base/digest.h"
 #include "base/json.h"
@@ -203,6 +204,34 @@ static void reply_paths(struct request *r)
     reply_json(r, 200, json_pack("{s:o}", "paths", paths));
 }
 
+/* ---- OpenID Connect discovery: who else may check the tokens of ServiceAccounts ---- */
+
+static void reply_openid(struct request *r, const char *type, json_t *document)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    json_encode(document, &text);
+    json_decref(document);
+    http_exchange_add_header(r->x, "Cache-Control", "public, max-age=3600");
+    reply_text(r, 200, type, text.data, text.len);
+}
+
+static bool serve_openid(struct request *r, const char *path)
+{
+    const struct accounts *accounts = r->srv->accounts;
+    bool keys = str_eq(path, "/openid/v1/jwks");
+    if (!keys && !str_eq(path, "/.well-known/openid-configuration"))
+        return false;
+    if (!accounts_options(accounts)->issuers.count)
+        return false;
+    _cleanup_free_ char *base =
+        str_printf("https://%s:%d", r->srv->advertise_address, r->srv->secure_port);
+    if (keys)
+        reply_openid(r, "application/jwk-set+json", accounts_key_set(accounts));
+    else
+        reply_openid(r, "application/json", accounts_openid_configuration(accounts, base));
+    return true;
+}
+
 bool documents_serve(struct request *r, const char *path)
 {
     if (!str_eq(http_exchange_method(r->x), "GET") && !str_eq(http_exchange_method(r->x), "HEAD"))
@@ -224,6 +253,6 @@ bool documents_serve(struct request *r, const char *path)
     else if (str_starts(path, "/openapi/v3/"))
         reply_openapi_v3(r, path + strlen("/openapi/v3/"));
     else
-        return false;
+        return serve_openid(r, path);
     return true;
 }

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "apiserver/accounts.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/documents.h"
+#include "apiserver/flags.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/server.h"
 #include "apiserver/service.h"
@@ -12,25 +14,10 @@
 #include "apiserver/watch_cache.h"
 #include "base/daemon.h"
 #include "base/log.h"
-#include "base/options.h"
 #include "net/grpc_core.h"
 #include "net/http_client.h"
 
-#define DRAIN_MS          2000
-#define COMPACT_SECONDS   300
-#define EVENT_TTL_SECONDS 3600
-
-struct flags {
-    struct option_list etcd_servers;
-    const char *etcd_ca, *etcd_cert, *etcd_key, *etcd_prefix;
-    const char *bind_address, *advertise_address;
-    int secure_port, event_ttl, compact_interval, verbosity;
-    const char *cert, *key, *client_ca, *token_file;
-    const char *service_cidr, *node_ports;
-    const char *kubelet_cert, *kubelet_key, *kubelet_ca;
-    const char *root;
-    bool help;
-};
+#define DRAIN_MS 2000
 
 struct program {
     struct apiserver srv;
@@ -141,10 +128,11 @@ static int start(struct program *p, struct error *err)
         .client_cert = f->kubelet_cert, .client_key = f->kubelet_key, .ca = f->kubelet_ca};
     list_init(&p->kubelets.tunnels);
     p->kubelets.http = http_client_new(srv->loop);
-    srv->authn = authn_new(f->token_file, err);
-    p->rpc = rpc_new(srv->loop, err);
-    if (!srv->authn || !p->rpc ||
-        allocations_init(&p->allocations, f->service_cidr, f->node_ports, err) < 0 ||
+    srv->accounts = accounts_new(&f->accounts, err);
+    const struct authn_options authn = {.token_file = f->token_file};
+    srv->authn = srv->accounts ? authn_new(srv, &authn, err) : NULL;
+    p->rpc = srv->authn ? rpc_new(srv->loop, err) : NULL;
+    if (!p->rpc || allocations_init(&p->allocations, f->service_cidr, f->node_ports, err) < 0 ||
         open_store(p, err) < 0 || listen_https(p, err) < 0)
         return -EINVAL;
     p->bootstrap = bootstrap_new(srv, on_ready, p);
@@ -177,68 +165,17 @@ static void stop(struct program *p)
     kubelet_access_done(&p->kubelets);
     srv->documents = documents_free(srv->documents);
     srv->authn = authn_free(srv->authn);
+    srv->accounts = accounts_free(srv->accounts);
     srv->routes = routes_free(srv->routes);
     srv->schemas = schema_registry_free(srv->schemas);
     allocations_done(&p->allocations);
-}
-
-static int parse_flags(struct flags *f, int argc, char **argv, struct error *err)
-{
-    *f = (struct flags){.bind_address = "0.0.0.0",
-                        .secure_port = 6443,
-                        .event_ttl = EVENT_TTL_SECONDS,
-                        .compact_interval = COMPACT_SECONDS,
-                        .service_cidr = "10.96.0.0/16",
-                        .node_ports = "30000-32767"};
-    const struct option_def defs[] = {
-        {"root", 0, OPTION_STRING, &f->root, "DIR", "prefix of all paths"},
-        {"etcd-servers", 0, OPTION_LIST, &f->etcd_servers, "URL,…", "etcd endpoints"},
-        {"etcd-cafile", 0, OPTION_STRING, &f->etcd_ca, "FILE", "CA of etcd's certificate"},
-        {"etcd-certfile", 0, OPTION_STRING, &f->etcd_cert, "FILE", "client certificate for etcd"},
-        {"etcd-keyfile", 0, OPTION_STRING, &f->etcd_key, "FILE", "its key"},
-        {"etcd-prefix", 0, OPTION_STRING, &f->etcd_prefix, "KEY", "prefix of all keys (/registry)"},
-        {"etcd-compaction-interval", 0, OPTION_INT, &f->compact_interval, "SECONDS",
-         "time between compactions (300)"},
-        {"bind-address", 0, OPTION_STRING, &f->bind_address, "IP", "listen there (0.0.0.0)"},
-        {"secure-port", 0, OPTION_INT, &f->secure_port, "PORT", "HTTPS port (6443; 0: any)"},
-        {"advertise-address", 0, OPTION_STRING, &f->advertise_address, "IP",
-         "where others reach this server"},
-        {"tls-cert-file", 0, OPTION_STRING, &f->cert, "FILE", "serving certificate"},
-        {"tls-private-key-file", 0, OPTION_STRING, &f->key, "FILE", "its key"},
-        {"client-ca-file", 0, OPTION_STRING, &f->client_ca, "FILE", "CA of client certificates"},
-        {"token-auth-file", 0, OPTION_STRING, &f->token_file, "FILE",
-         "lines of token,user,uid,\"groups\""},
-        {"service-cluster-ip-range", 0, OPTION_STRING, &f->service_cidr, "CIDR",
-         "cluster IPs of Services (10.96.0.0/16)"},
-        {"service-node-port-range", 0, OPTION_STRING, &f->node_ports, "FIRST-LAST",
-         "node ports of Services (30000-32767)"},
-        {"kubelet-client-certificate", 0, OPTION_STRING, &f->kubelet_cert, "FILE",
-         "client certificate for kubelets"},
-        {"kubelet-client-key", 0, OPTION_STRING, &f->kubelet_key, "FILE", "its key"},
-        {"kubelet-certificate-authority", 0, OPTION_STRING, &f->kubelet_ca, "FILE",
-         "CA of the kubelets' certificates"},
-        {"event-ttl-seconds", 0, OPTION_INT, &f->event_ttl, "SECONDS",
-         "how long Events are kept (3600)"},
-        {"v", 'v', OPTION_INT, &f->verbosity, "N", "log verbosity"},
-        {"help", 'h', OPTION_BOOL, &f->help, NULL, "this text"},
-        {NULL, 0, OPTION_FLAG_GROUP, NULL, NULL, NULL},
-    };
-    _cleanup_free_ char **words = mem_grow(NULL, (size_t)argc + 1, sizeof(*words));
-    int n = options_parse(defs, argc, argv, false, words, err);
-    if (n < 0)
-        return n;
-    if (f->help)
-        options_help(defs, stdout);
-    else if (n > 0)
-        return error_set(err, -EINVAL, "unexpected argument: %s", words[0]);
-    return 0;
 }
 
 int main(int argc, char **argv)
 {
     struct program p = {.http = NULL};
     struct error err = ERROR_INIT;
-    if (parse_flags(&p.flags, argc, argv, &err) < 0) {
+    if (flags_parse(&p.flags, argc, argv, &err) < 0) {
         (void)fprintf(stderr, "coracle-apiserver: %s\n", error_text(&err));
         return 2;
     }
@@ -255,7 +192,7 @@ int main(int argc, char **argv)
     if (p.srv.requests.next)
         stop(&p);
     daemon_signals_done(&p.signals);
-    option_list_done(&p.flags.etcd_servers);
+    flags_done(&p.flags);
     p.srv.loop = loop_free(p.srv.loop);
     return code ? 1 : 0;
 }

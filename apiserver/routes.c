@@ -14,6 +14,8 @@ struct routes {
 
 static unsigned verbs_of(const struct schema_resource *res)
 {
+    if (!res->storage)
+        return BIT(VERB_CREATE);
     return BIT(VERB_GET) | BIT(VERB_LIST) | BIT(VERB_WATCH) | BIT(VERB_CREATE) | BIT(VERB_UPDATE) |
            BIT(VERB_PATCH) | BIT(VERB_DELETE) |
            /* A namespace goes with all that is in it: never by the collection. */
@@ -28,7 +30,7 @@ struct routes *routes_new(const struct schema_registry *schemas)
     const struct schema_resource *res;
     for (size_t i = 0; (res = schema_resource_at(schemas, i)); i++) {
         char own[SCHEMA_API_VERSION_MAX];
-        if (!res->plural || !res->storage)
+        if (!res->plural)
             continue;
         /* Served in a version other than the stored one: needs a conversion, and has none. */
         if (!str_eq(res->storage_version, schema_api_version(res, own)))
@@ -36,7 +38,7 @@ struct routes *routes_new(const struct schema_registry *schemas)
         routes->items = mem_grow(routes->items, routes->count + 1, sizeof(*routes->items));
         routes->items[routes->count++] = (struct route){
             .res = res,
-            .prefix = str_printf("/registry/%s/", res->storage),
+            .prefix = res->storage ? str_printf("/registry/%s/", res->storage) : NULL,
             .verbs = verbs_of(res),
             .about = {.group = res->group, .resource = res->plural, .kind = res->kind},
         };
@@ -75,7 +77,7 @@ const struct route *routes_at(const struct routes *routes, size_t i)
 const struct route *routes_of_key(const struct routes *routes, const char *key)
 {
     for (size_t i = 0; i < routes->count; i++)
-        if (str_starts(key, routes->items[i].prefix))
+        if (routes->items[i].prefix && str_starts(key, routes->items[i].prefix))
             return &routes->items[i];
     return NULL;
 }

@@ -15,8 +15,9 @@
 /* A resource as it is served. */
 struct route {
     const struct schema_resource *res;
-    char *prefix;                 /* of its keys in the store: "/registry/pods/" */
-    unsigned verbs;               /* bit 1 << enum verb */
+    char *prefix;   /* of its keys in the store: "/registry/pods/"; NULL when it is not
+                       stored (reviews) */
+    unsigned verbs; /* bit 1 << enum verb */
     struct status_resource about; /* for Status objects */
 };
 

@@ -8,6 +8,7 @@
 #include "apiserver/documents.h"
 #include "apiserver/reply.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "kube/status.h"
 
 void request_free(struct request *r)
@@ -42,6 +43,10 @@ static void dispatch(struct request *r)
 {
     if (*r->info.subresource && !subresource_is_part(r->info.subresource)) {
         verb_subresource(r);
+        return;
+    }
+    if (!r->route->res->storage) {
+        verb_review(r);
         return;
     }
     switch (r->verb) {
@@ -142,6 +147,39 @@ static bool wants_pretty(const struct http_exchange *x)
     return http_query_bool(http_exchange_query(x), "pretty");
 }
 
+static void authn_free_op(void *p)
+{
+    (void)authn_cancel(p);
+}
+
+static void on_authenticated(void *arg, int code, struct user *user, const json_t *audiences,
+                             const struct error *err)
+{
+    struct request *r = arg;
+    (void)audiences;
+    r->op = NULL;
+    r->op_free = NULL;
+    if (code == -EACCES) {
+        log_debug("request without valid credentials", "path", http_exchange_path(r->x), "error",
+                  error_text(err), NULL);
+        reply_status(r, status_unauthorized("Unauthorized"));
+        return;
+    }
+    if (code < 0) {
+        reply_status(r, status_unavailable("the token cannot be checked: %s", error_text(err)));
+        return;
+    }
+    r->user = *user;
+    struct error bad = ERROR_INIT;
+    const char *path = http_exchange_path(r->x);
+    if (request_info_parse(&r->info, path, &bad) < 0)
+        reply_status(r, status_bad_request("%s", error_text(&bad)));
+    else if (r->info.is_resource)
+        handle_resource(r);
+    else if (!documents_serve(r, path))
+        reply_status(r, status_not_found_path());
+}
+
 void server_handle(struct http_exchange *x, void *arg)
 {
     struct apiserver *srv = arg;
@@ -152,20 +190,11 @@ void server_handle(struct http_exchange *x, void *arg)
     http_exchange_on_close(x, on_client_gone, r);
     r->accept = negotiate_accept(http_exchange_header(x, "Accept"));
     r->accept.pretty = wants_pretty(x);
-    const char *path = http_exchange_path(x);
-    if (documents_serve_public(r, path))
+    if (documents_serve_public(r, http_exchange_path(x)))
         return;
-    if (authn_check(srv->authn, x, &r->user) < 0 || !r->user.name) {
-        reply_status(r, status_unauthorized("Unauthorized"));
-        return;
+    struct authn_call *call = authn_start(srv->authn, x, on_authenticated, r);
+    if (call) { /* else the request may be gone already */
+        r->op = call;
+        r->op_free = authn_free_op;
     }
-    struct error err = ERROR_INIT;
-    if (request_info_parse(&r->info, path, &err) < 0) {
-        reply_status(r, status_bad_request("%s", error_text(&err)));
-        return;
-    }
-    if (r->info.is_resource)
-        handle_resource(r);
-    else if (!documents_serve(r, path))
-        reply_status(r, status_not_found_path());
 }

@@ -24,6 +24,7 @@ struct http_client;
 struct documents;
 struct kubelet_access;
 struct allocations;
+struct accounts;
 struct change;
 
 /* Longest body of a request, as upstream. */
@@ -40,6 +41,7 @@ struct apiserver {
     struct routes *routes;
     struct watch_cache *cache;
     struct authn *authn;
+    struct accounts *accounts;       /* keys of ServiceAccount tokens */
     struct documents *documents;     /* OpenAPI, /version: encoded once */
     struct kubelet_access *kubelets; /* for log, exec, attach, portforward */
     struct allocations *allocations; /* cluster IPs and node ports */
@@ -82,11 +84,16 @@ void verb_create(struct request *r);
 void verb_update(struct request *r); /* update and patch */
 void verb_delete(struct request *r);
 void verb_delete_collection(struct request *r);
+/* Kinds that are not stored: a question is posted and comes back with its answer. */
+void verb_review(struct request *r);
 /* Whether it is the object itself of which only a part is changed (status, …): the verbs above
  * serve it. */
 bool subresource_is_part(const char *subresource);
 /* Another subresource; 404 when it is not served. */
 void verb_subresource(struct request *r);
+
+/* serviceaccounts/token. */
+void verb_token_request(struct request *r);
 
 /* Whether the subresource is a stream of its own (exec, attach, portforward): its body is not
  * read as a whole. */

@@ -390,6 +390,10 @@ void verb_subresource(struct request *r)
         kubelet_proxy_start(r);
         return;
     }
+    if (str_eq(name, "token")) {
+        verb_token_request(r);
+        return;
+    }
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         if (!str_eq(table[i].name, name))
             continue;

@@ -423,7 +423,7 @@ struct watch_cache *watch_cache_new(struct loop *loop, struct store *store,
         n++;
     cache->resources = mem_grow(NULL, n + 1, sizeof(*cache->resources));
     for (size_t i = 0; (route = routes_at(routes, i)); i++) {
-        if (shares_storage(cache, route))
+        if (!route->prefix || shares_storage(cache, route))
             continue;
         struct cached_resource *c = &cache->resources[cache->n_resources++];
         *c = (struct cached_resource){.route = route};

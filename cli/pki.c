@@ -201,6 +201,19 @@ static int ensure_etcd(const struct pki_config *config, struct error *err)
     return r;
 }
 
+/* What ServiceAccount tokens are signed with, and what they are checked with. */
+static int ensure_account_keys(const struct authority *a, struct error *err)
+{
+    _cleanup_free_ char *key_file = fs_join(a->dir, "sa.key");
+    _cleanup_free_ char *public_file = fs_join(a->dir, "sa.pub");
+    EVP_PKEY *key = NULL;
+    int r = x509_key_ensure(key_file, &key, err);
+    if (r == 0 && !fs_exists(public_file))
+        r = x509_public_key_write(key, public_file, err);
+    EVP_PKEY_free(key);
+    return r;
+}
+
 static int ensure_cluster(const struct pki_config *config, struct error *err)
 {
     struct authority a = {.dir = NULL};
@@ -208,6 +221,8 @@ static int ensure_cluster(const struct pki_config *config, struct error *err)
     int r = authority_open(&a, config->root, "/etc/coracle/pki", "coracle-ca", err);
     if (r == 0)
         r = ensure_servers(&a, config, err);
+    if (r == 0)
+        r = ensure_account_keys(&a, err);
     if (r == 0)
         r = ensure_client(&a, config, "admin", "/etc/coracle/kubeconfig", "kubernetes-admin",
                           "system:masters", err);

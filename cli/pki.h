@@ -16,7 +16,7 @@ struct pki_config {
     const char *extra_san;  /* further name or address of the API, NULL for none */
 };
 
-/* Makes what is missing: ca, apiserver, apiserver-kubelet-client, kubelet (serving), a CA with
- * server and client certificates for etcd, and the kubeconfigs admin, kubelet, controllers, proxy.
- */
+/* Makes what is missing: ca, apiserver, apiserver-kubelet-client, kubelet (serving), the keys of
+ * ServiceAccount tokens (sa.key, sa.pub), a CA with server and client certificates for etcd, and
+ * the kubeconfigs admin, kubelet, controllers, proxy. */
 int pki_ensure(const struct pki_config *config, struct error *err);

@@ -1,4 +1,4 @@
-/* Base64 (RFC 4648 section 4), strict. */
+/* Base64 (RFC 4648 sections 4 and 5), strict. */
 #include "kube/decode.h"
 
 #include <errno.h>
@@ -40,5 +40,34 @@ char *base64_encode(const void *data, size_t len)
         return NULL;
     char *text = mem_zalloc((len + 2) / 3 * 4 + 1);
     (void)EVP_EncodeBlock((unsigned char *)text, data, (int)len);
+    return text;
+}
+
+int base64url_decode(const char *text, size_t len, struct bytes *ret)
+{
+    *ret = (struct bytes){.data = NULL};
+    if (len % 4 == 1 || len > INT32_MAX / 2)
+        return -EINVAL;
+    size_t padded = (len + 3) / 4 * 4;
+    _cleanup_free_ char *standard = mem_zalloc(padded + 1);
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '+' || text[i] == '/' || text[i] == '=')
+            return -EINVAL;
+        standard[i] = (char)(text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i]);
+    }
+    for (size_t i = len; i < padded; i++)
+        standard[i] = '=';
+    return base64_decode(standard, padded, ret);
+}
+
+char *base64url_encode(const void *data, size_t len)
+{
+    char *text = base64_encode(data, len);
+    if (!text)
+        return NULL;
+    char *c = text;
+    for (; *c && *c != '='; c++)
+        *c = (char)(*c == '+' ? '-' : *c == '/' ? '_' : *c);
+    *c = '\0';
     return text;
 }

@@ -123,3 +123,6 @@ bool string_list_has(const struct string_list *l, const char *item);
 int base64_decode(const char *text, size_t len, struct bytes *ret);
 /* NULL for more than a gigabyte. */
 char *base64_encode(const void *data, size_t len);
+/* The same in the alphabet for URLs, without padding (RFC 4648 section 5). */
+int base64url_decode(const char *text, size_t len, struct bytes *ret);
+char *base64url_encode(const void *data, size_t len);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "kube/decode.h"
 #include "kube/format.h"
 #include "kube/meta.h"
 #include "kube/object_internal.h"
@@ -264,24 +265,6 @@ static void update_service(json_t *obj, const json_t *old)
 
 /* ---- secrets ---- */
 
-static char *base64(const char *text)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *in = (const unsigned char *)text;
-    size_t len = strlen(text);
-    struct strbuf out = STRBUF_INIT;
-    for (size_t i = 0; i < len; i += 3) {
-        size_t n = len - i < 3 ? len - i : 3;
-        uint32_t v = (uint32_t)in[i] << 16;
-        v |= n > 1 ? (uint32_t)in[i + 1] << 8 : 0;
-        v |= n > 2 ? in[i + 2] : 0;
-        for (size_t k = 0; k < 4; k++)
-            strbuf_addc(&out, (char)(k <= n ? alphabet[v >> (18 - 6 * k) & 63] : '='));
-    }
-    return strbuf_take(&out);
-}
-
 /* stringData goes into data and is never stored. */
 static void fold_string_data(json_t *obj)
 {
@@ -291,7 +274,8 @@ static void fold_string_data(json_t *obj)
         return;
     json_t *data = child(obj, "data");
     json_object_foreach(text, key, value) {
-        _cleanup_free_ char *encoded = base64(json_string_value(value));
+        _cleanup_free_ char *encoded =
+            base64_encode(json_string_value(value), json_string_length(value));
         (void)json_object_set_new(data, key, json_string(encoded));
     }
     (void)json_object_del(obj, "stringData");

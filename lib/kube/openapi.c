@@ -285,10 +285,9 @@ static void add_resource(const struct schema_registry *reg, const struct schema_
             str_printf("%.*s.%s", (int)(dot - res->type->name), res->type->name, res->list_kind);
         add_by_name(reg, list, schemas);
     }
-    if (schema_has_subresource(res, "scale"))
-        add_by_name(reg, "io.k8s.api.autoscaling.v1.Scale", schemas);
-    if (schema_has_subresource(res, "eviction"))
-        add_by_name(reg, "io.k8s.api.policy.v1.Eviction", schemas);
+    for (const struct openapi_sub *sub = OPENAPI_SUBS; sub->name; sub++)
+        if (schema_has_subresource(res, sub->name))
+            add_by_name(reg, sub->type, schemas);
 }
 
 json_t *openapi_v3(const struct schema_registry *reg, const char *path)

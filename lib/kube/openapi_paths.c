@@ -246,14 +246,28 @@ static void add_object(struct target *t, json_t *paths)
     add_path(t, paths, ops, ARRAY_SIZE(ops));
 }
 
+const struct openapi_sub OPENAPI_SUBS[] = {
+    {"scale", "autoscaling", "v1", "Scale", "io.k8s.api.autoscaling.v1.Scale", false},
+    {"binding", "", "v1", "Binding", "io.k8s.api.core.v1.Binding", true},
+    {"eviction", "policy", "v1", "Eviction", "io.k8s.api.policy.v1.Eviction", true},
+    {"token", "authentication.k8s.io", "v1", "TokenRequest",
+     "io.k8s.api.authentication.v1.TokenRequest", true},
+    {NULL, NULL, NULL, NULL, NULL, false},
+};
+
+static const struct openapi_sub *find_sub(const char *name)
+{
+    const struct openapi_sub *sub = OPENAPI_SUBS;
+    while (sub->name && !str_eq(sub->name, name))
+        sub++;
+    return sub->name ? sub : NULL;
+}
+
 static void add_subresource(struct target *t, json_t *paths)
 {
     const char *own = t->res->type->name;
-    bool scale = str_eq(t->sub, "scale");
-    const char *type = scale ? "io.k8s.api.autoscaling.v1.Scale" : own;
-    const char *posted = str_eq(t->sub, "binding")    ? "io.k8s.api.core.v1.Binding"
-                         : str_eq(t->sub, "eviction") ? "io.k8s.api.policy.v1.Eviction"
-                                                      : NULL;
+    const struct openapi_sub *sub = find_sub(t->sub);
+    const char *type = sub ? sub->type : own;
     const struct op object_ops[] = {
         {"get", "get", "read", NULL, type, PRETTY},
         {"put", "put", "replace", type, type, WRITE_QUERY},
@@ -264,7 +278,7 @@ static void add_subresource(struct target *t, json_t *paths)
         {"post", "connect", "connectPost", NULL, NULL, NULL},
     };
     const struct op log_op = {"get", "get", "read", NULL, NULL, PRETTY};
-    const struct op post_op = {"post", "post", "create", posted, posted, WRITE_QUERY};
+    const struct op post_op = {"post", "post", "create", type, type, WRITE_QUERY};
     const struct op put_op = {"put", "put", "replace", own, own, WRITE_QUERY};
     static const char *const streams[] = {"exec", "attach", "portforward", "proxy"};
     for (size_t i = 0; i < ARRAY_SIZE(streams); i++)
@@ -273,21 +287,16 @@ static void add_subresource(struct target *t, json_t *paths)
             add_path(t, paths, connect_ops, ARRAY_SIZE(connect_ops));
             return;
         }
-    _cleanup_json_ json_t *gvk = NULL;
-    if (scale)
-        gvk = openapi_gvk("autoscaling", "v1", "Scale");
-    else if (posted)
-        gvk = str_eq(t->sub, "binding") ? openapi_gvk("", "v1", "Binding")
-                                        : openapi_gvk("policy", "v1", "Eviction");
+    _cleanup_json_ json_t *gvk = sub ? openapi_gvk(sub->group, sub->version, sub->kind) : NULL;
     if (gvk)
         t->gvk = gvk;
     if (str_eq(t->sub, "log"))
         add_path(t, paths, &log_op, 1);
     else if (str_eq(t->sub, "finalize"))
         add_path(t, paths, &put_op, 1);
-    else if (posted)
+    else if (sub && sub->posted)
         add_path(t, paths, &post_op, 1);
-    else if (!str_eq(t->sub, "token"))
+    else
         add_path(t, paths, object_ops, ARRAY_SIZE(object_ops));
 }
 

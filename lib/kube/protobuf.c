@@ -280,6 +280,28 @@ static json_t *decode_value(struct decoder *d,
     return NULL;
 }
 
+/* A list as a map's value: a message of one repeated field. */
+static json_t *decode_list(struct decoder *d,
+                           const struct schema *items, // NOLINT(misc-no-recursion)
+                           struct wire w)
+{
+    json_t *list = json_array();
+    struct wire_field f;
+    bool bad = false;
+    while (wire_next(&w, &f, &bad)) {
+        json_t *value = f.number == 1 ? decode_value(d, items, &f) : NULL;
+        if (!value) {
+            bad = true;
+            break;
+        }
+        (void)json_array_append_new(list, value);
+    }
+    if (!bad)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 /* An entry of a map: a message of key and value. */
 static json_t *decode_entry(struct decoder *d,
                             const struct schema *items, // NOLINT(misc-no-recursion)
@@ -293,7 +315,10 @@ static json_t *decode_entry(struct decoder *d,
     if (!text || strlen(json_string_value(text)) != json_string_length(text))
         return NULL;
     *ret_key = str_dup(json_string_value(text));
-    if (wire_find(f->bytes, 2, &value))
+    bool found = wire_find(f->bytes, 2, &value);
+    if (found && items->kind == SCHEMA_ARRAY)
+        return value.type == 2 ? decode_list(d, items->items, value.bytes) : NULL;
+    if (found)
         return decode_value(d, items, &value);
     return items->kind == SCHEMA_STRING || items->kind == SCHEMA_BYTES ? json_string("") : NULL;
 }

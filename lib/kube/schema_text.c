@@ -13,6 +13,7 @@ __asm__(".section .rodata\n"
         ".incbin \"lib/kube/schema/core.schema\"\n"
         ".incbin \"lib/kube/schema/apps.schema\"\n"
         ".incbin \"lib/kube/schema/others.schema\"\n"
+        ".incbin \"lib/kube/schema/auth.schema\"\n"
         ".byte 0\n"
         ".previous\n");
 

@@ -61,6 +61,14 @@ int x509_pair_write(const struct x509_pair *p, const char *cert_file, const char
 /* An existing P-256 (or RSA) key file, or a new one written there with mode 0600: for keys that
  * sign tokens. */
 int x509_key_ensure(const char *key_file, EVP_PKEY **ret, struct error *err);
+/* The private key of a file. -ENOENT, -EINVAL, … */
+int x509_key_read(const char *key_file, EVP_PKEY **ret, struct error *err);
+/* Writes the public half (SubjectPublicKeyInfo), mode 0644, atomic and durable. */
+int x509_public_key_write(const EVP_PKEY *key, const char *file, struct error *err);
+/* Every key of a file, which may hold public keys, private keys and certificates, one after the
+ * other; at most @max. Returns the count (at least 1), the keys being the caller's, or -ENOENT,
+ * -EINVAL, -E2BIG … */
+int x509_keys_read(const char *file, EVP_PKEY **ret, size_t max, struct error *err);
 
 /* ---- looking at certificates ---- */
 

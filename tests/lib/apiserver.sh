@@ -35,6 +35,8 @@ apiserver_start() {
     nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-apiserver" --etcd-servers http://127.0.0.1:2379 \
         --advertise-address 192.0.2.10 --client-ca-file "$T/pki/ca.crt" \
         --tls-cert-file "$T/pki/server.crt" --tls-private-key-file "$T/pki/server.key" \
+        --service-account-issuer https://kubernetes.default.svc.cluster.local \
+        --service-account-key-file "$T/pki/sa.key" --service-account-signing-key-file "$T/pki/sa.key" \
         --token-auth-file "$T/pki/tokens" --kubelet-client-certificate "$T/pki/admin.crt" \
         --kubelet-client-key "$T/pki/admin.key" "${APISERVER_FLAGS[@]}" >>"$T/apiserver.log" 2>&1 &
     APISERVER_PID=$!
@@ -72,6 +74,7 @@ apiserver_up() {
     pki_cert ca server /CN=apiserver 'subjectAltName=IP:127.0.0.1,IP:192.0.2.10\nextendedKeyUsage=serverAuth\n'
     pki_cert ca admin /O=system:masters/CN=admin 'extendedKeyUsage=clientAuth\n' ||
         bail "cannot make certificates"
+    openssl ecparam -name prime256v1 -genkey -noout -out "$T/pki/sa.key" 2>/dev/null
     echo 'secret-token,alice,1,"dev,ops"' >"$T/pki/tokens"
     cat >"$T/kubeconfig" <<END
 apiVersion: v1

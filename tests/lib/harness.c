@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "apiserver/accounts.h"
 #include "apiserver/documents.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/watch_cache.h"
@@ -22,7 +23,7 @@ static void on_loaded(void *arg)
     srv->ready = true;
 }
 
-static struct authn *tester(void)
+static struct authn *tester(struct apiserver *srv)
 {
     char path[] = "/tmp/coracle-tokens.XXXXXX";
     int fd = mkstemp(path);
@@ -31,7 +32,8 @@ static struct authn *tester(void)
     (void)close(fd);
     if (fs_write_text(path, TOKEN ",tester,1\n", NULL) < 0)
         abort();
-    struct authn *authn = authn_new(path, NULL);
+    const struct authn_options options = {.token_file = path};
+    struct authn *authn = authn_new(srv, &options, NULL);
     (void)unlink(path);
     return authn;
 }
@@ -51,7 +53,8 @@ struct harness *harness_new(const char *cidr)
     srv->schemas = schema_registry_new();
     srv->routes = routes_new(srv->schemas);
     srv->documents = documents_new();
-    srv->authn = tester();
+    srv->accounts = accounts_new(&h->accounts, NULL);
+    srv->authn = tester(srv);
     srv->advertise_address = "192.0.2.1";
     srv->event_ttl_s = 3600;
     srv->kubelets = mem_zalloc(sizeof(*srv->kubelets));
@@ -79,6 +82,7 @@ struct harness *harness_free(struct harness *h)
     srv->store = store_free(srv->store);
     srv->documents = documents_free(srv->documents);
     srv->authn = authn_free(srv->authn);
+    srv->accounts = accounts_free(srv->accounts);
     srv->routes = routes_free(srv->routes);
     srv->schemas = schema_registry_free(srv->schemas);
     free(srv->kubelets);

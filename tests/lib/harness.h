@@ -4,12 +4,14 @@
  */
 #pragma once
 
+#include "apiserver/accounts.h"
 #include "apiserver/server.h"
 #include "apiserver/service.h"
 
 struct harness {
     struct apiserver srv;
     struct allocations allocations;
+    struct accounts_options accounts; /* no issuer: no tokens */
     struct http_server *http;
 };
 

@@ -121,7 +121,8 @@ static void v3_is_split_by_group_version(_unused_ void **state)
 {
     _cleanup_json_ json_t *index = openapi_v3_index(reg);
     const json_t *paths = json_object_get(index, "paths");
-    assert_int_equal(json_object_size(paths), 4);
+    assert_non_null(json_object_get(paths, "api/v1"));
+    assert_non_null(json_object_get(paths, "apis/authentication.k8s.io/v1"));
     assert_null(json_object_get(paths, "apis/events.k8s.io/v1"));
     const char *url = json_string_value(at(paths, "apis/apps/v1", "serverRelativeURL", NULL));
     assert_true(str_starts(url, "/openapi/v3/apis/apps/v1?hash="));
