@@ -32,6 +32,10 @@ bool selector_is_everything(const struct selector *s);
 /* Canonical text form; requirements sorted by key as upstream. */
 void selector_write(const struct selector *s, struct strbuf *out);
 
+/* A core/v1 NodeSelector (node affinity of pods and volumes) against a node's labels (an object or
+ * NULL) and name. NULL, and one without terms, matches nothing. */
+bool node_selector_matches(const json_t *selector, const json_t *labels, const char *name);
+
 /* ---- field selectors ---- */
 struct field_selector;
 struct field_selector *field_selector_free(struct field_selector *s);
