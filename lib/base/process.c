@@ -3,12 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
 
 extern char **environ;
+
+/* How long a killed program is waited for: in the loop, and by who cancels. */
+#define KILL_WAIT_MS   2000
+#define CANCEL_WAIT_MS 200
 
 static int add_files(posix_spawn_file_actions_t *fa, const struct process_spec *spec)
 {
@@ -112,10 +117,32 @@ static void run_free(struct process_run *run)
     free(run);
 }
 
+static void close_io(struct loop_io *io, int *fd)
+{
+    loop_io_done(io);
+    closep(fd);
+    *fd = -1;
+}
+
+/* It was killed and does not die (it waits for a disk or a server that does not answer). Nobody
+ * waits for it any longer; it is reaped when it ends. */
+static void abandon(struct process_run *run)
+{
+    run->cb = NULL;
+    loop_timer_done(&run->deadline);
+    close_io(&run->in_io, &run->in_fd);
+    close_io(&run->out_io, &run->out_fd);
+    close_io(&run->err_io, &run->err_fd);
+}
+
 static void finish_if_over(struct process_run *run)
 {
     if (!run->ended || run->out_fd >= 0 || run->err_fd >= 0)
         return;
+    if (!run->cb) {
+        run_free(run);
+        return;
+    }
     struct process_result result = {.status = run->status,
                                     .timed_out = run->timed_out,
                                     .truncated = run->truncated,
@@ -123,13 +150,6 @@ static void finish_if_over(struct process_run *run)
                                     .err = &run->err};
     run->cb(&result, run->arg);
     run_free(run);
-}
-
-static void close_io(struct loop_io *io, int *fd)
-{
-    loop_io_done(io);
-    closep(fd);
-    *fd = -1;
 }
 
 /* Reads what is there; returns false at the end of file. */
@@ -200,8 +220,16 @@ static void on_deadline(void *arg)
         finish_if_over(run);
         return;
     }
+    if (run->timed_out) {
+        struct process_result result = {
+            .status = -1, .timed_out = true, .out = &run->out, .err = &run->err};
+        run->cb(&result, run->arg);
+        abandon(run);
+        return;
+    }
     run->timed_out = true;
     (void)loop_pid_kill(&run->pid, SIGKILL);
+    loop_timer_set(&run->deadline, KILL_WAIT_MS);
 }
 
 static int open_pipes(struct process_run *run, int theirs[3])
@@ -281,7 +309,12 @@ void process_run_cancel(struct process_run *run)
     if (!run)
         return;
     if (!run->ended) {
+        struct pollfd death = {.fd = run->pid.pidfd, .events = POLLIN};
         (void)loop_pid_kill(&run->pid, SIGKILL);
+        if (poll(&death, 1, CANCEL_WAIT_MS) == 0) {
+            abandon(run);
+            return;
+        }
         (void)waitpid(run->pid.pid, NULL, 0);
     }
     run_free(run);

@@ -10,7 +10,7 @@
 #include "base/strbuf.h"
 
 #define MOUNTINFO_MAX ((size_t)64 << 20)
-#define PASSES_MAX    65536 /* mounts may be stacked on one another */
+#define PASSES_MAX    64 /* mounts may appear meanwhile */
 #define WAIT_MS       5000
 #define STEP_MS       10
 
@@ -40,15 +40,15 @@ static bool below(const char *path, const char *dir)
     return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* The last mount point at or below @dir: later mounts stand on earlier ones. NULL when there is
- * none. */
-static int last_mount(const char *dir, char **ret, struct error *err)
+/* The mount points at or below @dir in the order of mountinfo, one a string, each ended by a NUL:
+ * later ones stand on earlier ones. */
+static int mounts_below(const char *dir, struct strbuf *ret, size_t *n, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     int r = fs_read("/proc/self/mountinfo", MOUNTINFO_MAX, &text, err);
+    *n = 0;
     if (r < 0)
         return r;
-    *ret = NULL;
     char *rest = NULL;
     for (char *line = strtok_r(text.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         char *word = NULL, *path = NULL;
@@ -58,23 +58,43 @@ static int last_mount(const char *dir, char **ret, struct error *err)
         if (!path)
             continue;
         unescape(path);
-        if (below(path, dir)) {
-            free(*ret);
-            *ret = str_dup(path);
-        }
+        if (!below(path, dir))
+            continue;
+        strbuf_add(ret, path, strlen(path) + 1);
+        ++*n;
     }
     return 0;
+}
+
+/* Unmounts what was found, last first. Returns how many were, or -errno when none could be. */
+static int unmount_all(const struct strbuf *paths, size_t n, struct error *err)
+{
+    int done = 0, code = 0;
+    size_t end = paths->len;
+    while (n-- > 0) {
+        size_t at = end - 1;
+        while (at > 0 && paths->data[at - 1])
+            at--;
+        end = at;
+        if (umount2(paths->data + at, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+            done++;
+        else if (errno != EINVAL && errno != ENOENT) /* gone with another one */
+            code = error_errno(err, -errno, "cannot unmount %s", paths->data + at);
+    }
+    return done ? done : code;
 }
 
 int teardown_mounts(const char *dir, struct error *err)
 {
     for (size_t pass = 0; pass < PASSES_MAX; pass++) {
-        _cleanup_free_ char *path = NULL;
-        int r = last_mount(dir, &path, err);
-        if (r < 0 || !path)
+        _cleanup_strbuf_ struct strbuf paths = STRBUF_INIT;
+        size_t n;
+        int r = mounts_below(dir, &paths, &n, err);
+        if (r < 0 || n == 0)
             return r;
-        if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
-            return error_errno(err, -errno, "cannot unmount %s", path);
+        r = unmount_all(&paths, n, err);
+        if (r < 0)
+            return r;
     }
     return error_set(err, -ELOOP, "mounts keep appearing below %s", dir);
 }
