@@ -48,13 +48,13 @@ endif
 # that are no programs themselves. cli/ becomes bin/coracle, every other one
 # libexec/coracle/coracle-NAME.
 MAINS    := $(wildcard cli/main.c apiserver/main.c controllers/main.c kubelet/main.c cri/main.c \
-              cri/*/main.c proxy/main.c flannel/main.c dns/main.c)
+              cri/*/main.c kubelet/*/main.c proxy/main.c flannel/main.c dns/main.c)
 PROG_DIRS := $(patsubst %/main.c,%,$(MAINS))
 sources_of = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c)) \
              $(foreach d,$(filter-out $(PROG_DIRS),$(patsubst %/,%,$(wildcard $(1)/*/))),$(wildcard $(d)/*.c))
 program_of = $(if $(filter cli,$(1)),$(B)/bin/coracle,$(B)/libexec/coracle/coracle-$(notdir $(1)))
 # These start per pod or per container: static, with nothing to load.
-STATIC_PROGRAMS := cri/shim cri/launch cri/init
+STATIC_PROGRAMS := cri/shim cri/launch cri/init kubelet/tree
 
 PROTOS   := $(wildcard lib/*/*.proto etcd-client/*/*.proto)
 GEN_C    := $(PROTOS:%.proto=$(B)/gen/%.pb-c.c)

@@ -29,6 +29,14 @@ void kubelet_event(struct kubelet *k, const struct pod *pod, const char *contain
     strbuf_done(&text);
 }
 
+const struct runtime_handler *kubelet_handler(const struct kubelet *k, const char *name)
+{
+    for (size_t i = 0; i < k->handlers.count; i++)
+        if (str_eq(k->handlers.items[i].name, name ? name : ""))
+            return &k->handlers.items[i];
+    return NULL;
+}
+
 char *kubelet_pod_dir(const struct kubelet *k, const char *uid)
 {
     return fs_join(k->pods_dir, uid);

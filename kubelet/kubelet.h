@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "kube/client.h"
 #include "kube/events.h"
+#include "kubelet/config/downward.h"
 #include "kubelet/config/objects.h"
 #include "kubelet/config/services.h"
 #include "kubelet/pod/pod.h"
@@ -22,9 +23,10 @@ struct prober;
 struct http_client;
 struct runtime_events;
 
-/* What the node has. */
-struct node_capacity {
-    int64_t cpu_milli, memory, ephemeral, pods;
+/* What one of the runtime's handlers can do; the one without a name is the default. */
+struct runtime_handler {
+    char *name;
+    bool recursive_read_only, user_namespaces;
 };
 
 struct kubelet {
@@ -37,6 +39,7 @@ struct kubelet {
     char *log_root;     /* <root>/var/log/pods */
     char *log_links;    /* <root>/var/log/containers */
     char *seccomp_root; /* <root>/var/lib/kubelet/seccomp */
+    char *tree_program; /* coracle-tree, beside our own executable */
     struct runtime *runtime;
     struct runtime_events *runtime_events; /* NULL in tests */
     char *runtime_name;                    /* "containerd", as its Version says; NULL until known */
@@ -49,11 +52,15 @@ struct kubelet {
     struct pod_cgroups *cgroups; /* NULL: pods get no cgroup of their own */
     struct dns_settings dns;
     struct node_capacity capacity, allocatable;
+    json_t *node_labels; /* of our Node as the API has it; NULL while not known */
+    ARRAY_OF(struct runtime_handler) handlers;
     bool node_ready; /* the runtime and its network are */
 };
 
 /* Records an event about a pod, or about one of its containers (@container not NULL). */
 void kubelet_event(struct kubelet *k, const struct pod *pod, const char *container,
                    const char *type, const char *reason, const char *fmt, ...) _printf_(6, 7);
+/* The handler of that name (NULL and "": the default); NULL when the runtime has not told of it. */
+const struct runtime_handler *kubelet_handler(const struct kubelet *k, const char *name);
 /* <pods_dir>/<uid>. The caller frees. */
 char *kubelet_pod_dir(const struct kubelet *k, const char *uid);

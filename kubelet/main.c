@@ -1,5 +1,6 @@
 /* coracle-kubelet: flags and wiring. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/daemon.h"
@@ -94,8 +95,22 @@ static int read_config(struct program *p, struct error *err)
     return 0;
 }
 
+/* Companions are beside our own executable. */
+static char *companion(const char *name)
+{
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(self, '/');
+    if (!slash)
+        return str_dup(name);
+    *slash = 0;
+    return fs_join(self, name);
+}
+
 static int make_paths(struct kubelet *k, struct error *err)
 {
+    k->tree_program = companion("coracle-tree");
     k->pods_dir = daemon_path(options.root, "/var/lib/kubelet/pods");
     k->log_root = daemon_path(options.root, "/var/log/pods");
     k->log_links = daemon_path(options.root, "/var/log/containers");
@@ -240,6 +255,11 @@ static void stop(struct program *p)
     free(k->log_root);
     free(k->log_links);
     free(k->seccomp_root);
+    free(k->tree_program);
+    for (size_t i = 0; i < k->handlers.count; i++)
+        free(k->handlers.items[i].name);
+    free(k->handlers.items);
+    json_decref(k->node_labels);
     free(k->runtime_name);
     free(p->resolv_conf);
 }

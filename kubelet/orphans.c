@@ -19,6 +19,7 @@
 struct orphans {
     struct kubelet *k;
     struct map jobs;         /* uid → struct job */
+    struct map dirs;         /* uid → struct dir_removal: by another process */
     struct loop_timer timer; /* files that were busy */
     struct map *left;
 };
@@ -224,16 +225,55 @@ static void note_left(struct orphans *o, const char *uid)
     loop_timer_set(&o->timer, RETRY_MS);
 }
 
+struct dir_removal {
+    struct orphans *o;
+    char *uid;
+    struct volume_teardown *teardown;
+};
+
+static void dir_removal_free(void *value)
+{
+    struct dir_removal *d = value;
+    volume_teardown_cancel(d->teardown);
+    free(d->uid);
+    free(d);
+}
+
+static void dir_removed(struct orphans *o, const char *uid, int code, const char *error)
+{
+    if (code < 0) {
+        log_warn("orphaned volumes cannot be removed", "uid", uid, "error", error, NULL);
+        note_left(o, uid);
+    } else {
+        remove_log_dir(o, uid);
+    }
+}
+
+static void on_torn_down(void *arg, int code, const char *error)
+{
+    struct dir_removal *d = arg;
+    d->teardown = NULL;
+    (void)map_take(&d->o->dirs, d->uid);
+    dir_removed(d->o, d->uid, code, error);
+    dir_removal_free(d);
+}
+
 static void remove_dir(struct orphans *o, const char *uid)
 {
     struct error err = ERROR_INIT;
     _cleanup_free_ char *dir = kubelet_pod_dir(o->k, uid);
-    if (volumes_teardown(dir, &err) < 0) {
-        log_warn("orphaned volumes cannot be removed", "uid", uid, "error", error_text(&err), NULL);
-        note_left(o, uid);
+    if (map_has(&o->dirs, uid))
+        return;
+    struct dir_removal *d = mem_zalloc(sizeof(*d));
+    d->o = o;
+    d->uid = str_dup(uid);
+    int code = volumes_teardown(o->k, dir, on_torn_down, d, &d->teardown, &err);
+    if (code == VOLUME_E_PENDING) {
+        map_set(&o->dirs, uid, d);
         return;
     }
-    remove_log_dir(o, uid);
+    dir_removed(o, uid, code, error_text(&err));
+    dir_removal_free(d);
 }
 
 struct cgroup_search {
@@ -290,6 +330,7 @@ struct orphans *orphans_new(struct kubelet *k)
     struct orphans *o = mem_zalloc(sizeof(*o));
     o->k = k;
     o->jobs = (struct map)MAP_INIT(job_free);
+    o->dirs = (struct map)MAP_INIT(dir_removal_free);
     o->left = mem_zalloc(sizeof(*o->left));
     loop_timer_init(&o->timer, k->loop, "orphaned files", on_timer, o);
     return o;
@@ -300,6 +341,7 @@ struct orphans *orphans_free(struct orphans *o)
     if (!o)
         return NULL;
     map_clear(&o->jobs);
+    map_clear(&o->dirs);
     map_clear(o->left);
     free(o->left);
     loop_timer_done(&o->timer);

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "base/strbuf.h"
-#include "kube/quantity.h"
 
 struct builder {
     const struct pod *pod;
@@ -170,108 +169,6 @@ static void add_service(const struct service *s, void *arg)
         put_link(b, prefix, s, &s->ports.items[i], i == 0);
 }
 
-/* ---- downward API ---- */
-static char *format_map(const struct string_map *m)
-{
-    struct strbuf out = STRBUF_INIT;
-    for (size_t i = 0; i < m->count; i++) {
-        strbuf_addf(&out, "%s%s=\"", i ? "\n" : "", m->items[i].key);
-        for (const char *p = m->items[i].value; *p; p++) {
-            if (*p == '\n')
-                strbuf_adds(&out, "\\n");
-            else if (*p == '"' || *p == '\\')
-                strbuf_addf(&out, "\\%c", *p);
-            else
-                strbuf_addc(&out, *p);
-        }
-        strbuf_addc(&out, '"');
-    }
-    return strbuf_take(&out);
-}
-
-/* "metadata.labels['key']": the value under key, "" when there is none. */
-static char *subscripted(const struct string_map *m, const char *subscript)
-{
-    size_t len = strlen(subscript);
-    if (len < 5 || !str_starts(subscript, "['") || !str_ends(subscript, "']"))
-        return NULL;
-    _cleanup_free_ char *key = str_ndup(subscript + 2, len - 4);
-    const char *value = string_map_get(m, key);
-    return str_dup(value ? value : "");
-}
-
-char *pod_field(const struct pod *pod, const struct env_context *ctx, const char *path,
-                struct error *err)
-{
-    const struct {
-        const char *path, *value;
-    } simple[] = {
-        {"metadata.name", pod->meta.name},
-        {"metadata.namespace", pod->meta.ns},
-        {"metadata.uid", pod->meta.uid},
-        {"spec.nodeName", ctx->node_name},
-        {"status.hostIP", ctx->host_ip},
-        {"status.hostIPs", ctx->host_ip},
-        {"status.podIP", ctx->pod_ip},
-        {"status.podIPs", ctx->pod_ips},
-        {"spec.serviceAccountName", pod->spec.service_account},
-    };
-    if (path)
-        for (size_t i = 0; i < ARRAY_SIZE(simple); i++)
-            if (str_eq(path, simple[i].path))
-                return str_dup(simple[i].value ? simple[i].value : "");
-    char *text = NULL;
-    if (path && str_starts(path, "metadata.labels"))
-        text = path[15] ? subscripted(&pod->meta.labels, path + 15) : format_map(&pod->meta.labels);
-    else if (path && str_starts(path, "metadata.annotations"))
-        text = path[20] ? subscripted(&pod->meta.annotations, path + 20)
-                        : format_map(&pod->meta.annotations);
-    if (!text)
-        (void)error_set(err, -EINVAL, "unsupported fieldPath: %.100s", path ? path : "");
-    return text;
-}
-
-/* The divisor in the unit of @milli; at least 1 of it. */
-static char *divided(int64_t amount, const char *divisor, bool milli)
-{
-    int64_t d = milli ? 1000 : 1;
-    if (divisor && *divisor && !str_eq(divisor, "0"))
-        d = milli ? quantity_text_milli(divisor, d) : quantity_text_value(divisor, d);
-    if (d < 1)
-        d = milli ? 1000 : 1;
-    return str_printf("%" PRId64, amount / d + (amount % d > 0));
-}
-
-static char *resource_field(const struct builder *b, const struct resource_field_selector *r,
-                            struct error *err)
-{
-    const struct container_spec *c = r->container_name && *r->container_name
-                                         ? pod_container(b->pod, r->container_name)
-                                         : b->container;
-    if (!c) {
-        (void)error_set(err, -EINVAL, "container %.63s not found", r->container_name);
-        return NULL;
-    }
-    const char *what = r->resource ? r->resource : "";
-    const char *dot = strchr(what, '.');
-    bool limits = str_starts(what, "limits."), requests = str_starts(what, "requests.");
-    const struct string_map *m = limits ? &c->resources.limits : &c->resources.requests;
-    if (!dot || (!limits && !requests)) {
-        (void)error_set(err, -EINVAL, "unsupported container resource : %.100s", what);
-        return NULL;
-    }
-    if (str_eq(dot + 1, "cpu"))
-        return divided(resource_milli(m, "cpu", limits ? b->ctx->node_cpu_milli : 0), r->divisor,
-                       true);
-    if (str_eq(dot + 1, "memory"))
-        return divided(resource_value(m, "memory", limits ? b->ctx->node_memory : 0), r->divisor,
-                       false);
-    if (str_eq(dot + 1, "ephemeral-storage") || str_starts(dot + 1, "hugepages-"))
-        return divided(resource_value(m, dot + 1, 0), r->divisor, false);
-    (void)error_set(err, -EINVAL, "unsupported container resource : %.100s", what);
-    return NULL;
-}
-
 /* ---- ConfigMaps and Secrets ---- */
 
 /* 0 with *ret_data NULL when the object is absent and that is allowed. */
@@ -363,9 +260,10 @@ static int add_env(struct builder *b, const struct env_var *e, struct error *err
         if (!value)
             return error_set(err, -E2BIG, "env %.60s: too long once expanded", e->name);
     } else if (from->field_ref) {
-        value = pod_field(b->pod, b->ctx, from->field_ref->field_path, err);
+        value = downward_field(b->pod, &b->ctx->downward, from->field_ref->field_path, err);
     } else if (from->resource_field_ref) {
-        value = resource_field(b, from->resource_field_ref, err);
+        value = downward_resource(b->pod, &b->ctx->downward, b->container, from->resource_field_ref,
+                                  err);
     } else if (from->config_map_key_ref || from->secret_key_ref) {
         bool is_map = from->config_map_key_ref;
         code = key_of(b, is_map ? OBJECT_CONFIG_MAP : OBJECT_SECRET,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "kubelet/config/downward.h"
 #include "kubelet/config/objects.h"
 #include "kubelet/config/services.h"
 #include "kubelet/pod/pod.h"
@@ -19,21 +20,13 @@ void env_list_done(struct env_list *l);
 const char *env_list_get(const struct env_list *l, const char *name);
 
 struct env_context {
-    const char *node_name, *host_ip;
-    const char *pod_ip;                   /* "" while unknown or when it is the host's */
-    const char *pod_ips;                  /* separated by commas */
+    struct downward_context downward;
     const struct service_cache *services; /* may be NULL */
-    int64_t node_cpu_milli, node_memory;  /* allocatable: what a missing limit means */
     /* The data of a ConfigMap or Secret of the pod's namespace. */
     enum object_state (*object)(void *arg, enum object_kind kind, const char *name,
                                 const struct bytes_map **ret_data);
     void *arg;
 };
-
-/* The value of a downward API path ("metadata.labels['app']", "status.podIP"). The caller frees.
- * NULL and @err for a path that is not supported. */
-char *pod_field(const struct pod *pod, const struct env_context *ctx, const char *path,
-                struct error *err);
 
 /* Builds the environment in the order in which it is to be passed. 0, or -errno with upstream's
  * text: a missing object or key, an unsupported source, more than ENV_TOTAL_MAX. */

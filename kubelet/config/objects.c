@@ -103,6 +103,9 @@ static void on_upsert(void *arg, const char *key, const json_t *json)
     }
     merge_text(&t);
     o->data = t.binary;
+    /* What cannot change need not be watched: that is one connection less. */
+    if (json_path_bool(json, "immutable", false))
+        o->informer = informer_free(o->informer);
     tell(o, OBJECT_PRESENT);
 }
 

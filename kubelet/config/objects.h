@@ -1,6 +1,7 @@
 /*
  * ConfigMaps and Secrets that pods of this node refer to: each read and watched alone, by name
- * (as the node authorizer requires), for as long as somebody holds a reference.
+ * (as the node authorizer requires), for as long as somebody holds a reference. One that is marked
+ * immutable is read once.
  */
 #pragma once
 

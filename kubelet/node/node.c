@@ -114,6 +114,23 @@ static void set_ready(struct node *n, bool ready, const char *why)
     write_status(n);
 }
 
+static void read_handlers(struct kubelet *k, const Runtime__V1__StatusResponse *r)
+{
+    for (size_t i = 0; i < k->handlers.count; i++)
+        free(k->handlers.items[i].name);
+    k->handlers.items =
+        mem_grow(k->handlers.items, r->n_runtime_handlers + 1, sizeof(*k->handlers.items));
+    k->handlers.count = r->n_runtime_handlers;
+    for (size_t i = 0; i < r->n_runtime_handlers; i++) {
+        const Runtime__V1__RuntimeHandler *h = r->runtime_handlers[i];
+        k->handlers.items[i] = (struct runtime_handler){
+            .name = str_dup(h->name),
+            .recursive_read_only = h->features && h->features->recursive_read_only_mounts,
+            .user_namespaces = h->features && h->features->user_namespaces,
+        };
+    }
+}
+
 static void on_status(void *arg, enum rpc_status status, const char *message,
                       const ProtobufCMessage *response)
 {
@@ -125,6 +142,8 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         why = str_printf("container runtime is down: %s", message);
     else if (!r->status)
         why = str_dup("container runtime status is missing");
+    else
+        read_handlers(n->k, r);
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): str_dup never returns NULL
     for (size_t i = 0; !why && i < r->status->n_conditions; i++) {
         const Runtime__V1__RuntimeCondition *c = r->status->conditions[i];
@@ -220,6 +239,8 @@ static void on_written(const struct kube_result *r, void *arg)
     n->retry_ms = RETRY_MS;
     n->sent_at = now_ms();
     tell_cidr(n, r->body);
+    json_decref(n->k->node_labels);
+    n->k->node_labels = json_deep_copy(meta_labels(r->body));
     node_lease_start(n->lease, meta_uid(r->body));
     loop_timer_set(&n->write, HEARTBEAT_MS);
     write_status(n);

@@ -60,7 +60,17 @@ static void keep_json(struct pod *pod, const json_t *object)
 /* A volume's source is the one key beside "name". */
 static void find_unsupported(struct pod *pod, const json_t *spec)
 {
-    static const char *const known[] = {"name", "hostPath", "emptyDir", "configMap", "secret"};
+    static const char *const known[] = {"name",
+                                        "hostPath",
+                                        "emptyDir",
+                                        "configMap",
+                                        "secret",
+                                        "downwardAPI",
+                                        "projected",
+                                        "nfs",
+                                        "image",
+                                        "ephemeral",
+                                        "persistentVolumeClaim"};
     const json_t *volumes = json_object_get(spec, "volumes");
     for (size_t i = 0; i < pod->spec.volumes.count; i++) {
         struct volume_spec *v = &pod->spec.volumes.items[i];

@@ -181,7 +181,8 @@ TYPE(item, "KeyToPath", key_to_path);
 
 FIELDS(host_path) = {STR(host_path_source, path, "path"), STR(host_path_source, type, "type"),
                      DECODE_END};
-TYPE(host_path, "HostPathVolumeSource", host_path_source);
+const struct decode_type host_path_source_type = {
+    "HostPathVolumeSource", sizeof(struct host_path_source), host_path_fields};
 
 FIELDS(empty_dir) = {STR(empty_dir_source, medium, "medium"),
                      STR(empty_dir_source, size_limit, "sizeLimit"), DECODE_END};
@@ -195,12 +196,58 @@ FIELDS(object) = {STR(object_volume_source, name, "name"),
                   DECODE_END};
 TYPE(object, "ConfigMapVolumeSource", object_volume_source);
 
+FIELDS(downward_f) = {STR(downward_file, path, "path"),
+                      OPT(downward_file, field_ref, "fieldRef", field_selector),
+                      OPT(downward_file, resource_ref, "resourceFieldRef", resource_selector),
+                      OINT(downward_file, mode, "mode"), DECODE_END};
+TYPE(downward_f, "DownwardAPIVolumeFile", downward_file);
+
+FIELDS(downward) = {ARR(downward_source, items, "items", downward_f),
+                    OINT(downward_source, default_mode, "defaultMode"), DECODE_END};
+TYPE(downward, "DownwardAPIVolumeSource", downward_source);
+
+FIELDS(token) = {STR(token_source, audience, "audience"), STR(token_source, path, "path"),
+                 OINT(token_source, expiration, "expirationSeconds"), DECODE_END};
+TYPE(token, "ServiceAccountTokenProjection", token_source);
+
+FIELDS(project) = {OPT(projection, config_map, "configMap", object),
+                   OPT(projection, secret, "secret", object),
+                   OPT(projection, downward, "downwardAPI", downward),
+                   OPT(projection, token, "serviceAccountToken", token),
+                   RAW(projection, trust_bundle, "clusterTrustBundle"),
+                   RAW(projection, certificate, "podCertificate"),
+                   DECODE_END};
+TYPE(project, "VolumeProjection", projection);
+
+FIELDS(projected) = {ARR(projected_source, sources, "sources", project),
+                     OINT(projected_source, default_mode, "defaultMode"), DECODE_END};
+TYPE(projected, "ProjectedVolumeSource", projected_source);
+
+FIELDS(nfs) = {STR(nfs_source, server, "server"), STR(nfs_source, path, "path"),
+               BOOL(nfs_source, read_only, "readOnly"), DECODE_END};
+const struct decode_type nfs_source_type = {"NFSVolumeSource", sizeof(struct nfs_source),
+                                            nfs_fields};
+
+FIELDS(claim) = {STR(claim_source, name, "claimName"), BOOL(claim_source, read_only, "readOnly"),
+                 DECODE_END};
+TYPE(claim, "PersistentVolumeClaimVolumeSource", claim_source);
+
+FIELDS(image_v) = {STR(image_source, reference, "reference"),
+                   STR(image_source, pull_policy, "pullPolicy"), DECODE_END};
+TYPE(image_v, "ImageVolumeSource", image_source);
+
 FIELDS(volume) = {
     STR(volume_spec, name, "name"),
-    OPT(volume_spec, host_path, "hostPath", host_path),
+    OPT(volume_spec, host_path, "hostPath", host_path_source_type),
     OPT(volume_spec, empty_dir, "emptyDir", empty_dir),
     OPT(volume_spec, config_map, "configMap", object),
     OPT(volume_spec, secret, "secret", object),
+    OPT(volume_spec, downward, "downwardAPI", downward),
+    OPT(volume_spec, projected, "projected", projected),
+    OPT(volume_spec, nfs, "nfs", nfs_source_type),
+    OPT(volume_spec, claim, "persistentVolumeClaim", claim),
+    RAW(volume_spec, ephemeral, "ephemeral"),
+    OPT(volume_spec, image, "image", image_v),
     STR(volume_spec, unsupported, "(unsupported)"), /* set by pod.c; here to be freed */
     DECODE_END};
 TYPE(volume, "Volume", volume_spec);

@@ -129,17 +129,59 @@ struct host_path_source {
 struct empty_dir_source {
     char *medium, *size_limit;
 };
-struct object_volume_source { /* ConfigMapVolumeSource, SecretVolumeSource */
+/* ConfigMapVolumeSource, SecretVolumeSource and their projections */
+struct object_volume_source {
     char *name, *secret_name;
     ARRAY_OF(struct key_to_path) items;
     struct opt_int default_mode;
     bool optional;
+};
+struct downward_file { /* DownwardAPIVolumeFile */
+    char *path;
+    struct object_field_selector *field_ref;
+    struct resource_field_selector *resource_ref;
+    struct opt_int mode;
+};
+struct downward_source { /* DownwardAPIVolumeSource and its projection */
+    ARRAY_OF(struct downward_file) items;
+    struct opt_int default_mode;
+};
+struct token_source { /* ServiceAccountTokenProjection */
+    char *audience, *path;
+    struct opt_int expiration; /* seconds */
+};
+struct projection { /* VolumeProjection: one of these */
+    struct object_volume_source *config_map, *secret;
+    struct downward_source *downward;
+    struct token_source *token;
+    json_t *trust_bundle, *certificate; /* not supported */
+};
+struct projected_source {
+    ARRAY_OF(struct projection) sources;
+    struct opt_int default_mode;
+};
+struct nfs_source {
+    char *server, *path;
+    bool read_only;
+};
+struct claim_source { /* PersistentVolumeClaimVolumeSource */
+    char *name;
+    bool read_only;
+};
+struct image_source {
+    char *reference, *pull_policy;
 };
 struct volume_spec {
     char *name;
     struct host_path_source *host_path;
     struct empty_dir_source *empty_dir;
     struct object_volume_source *config_map, *secret;
+    struct downward_source *downward;
+    struct projected_source *projected;
+    struct nfs_source *nfs;
+    struct claim_source *claim;
+    json_t *ephemeral; /* only that it is one: the claim is made by a controller */
+    struct image_source *image;
     char *unsupported; /* the source's field name when it is none of these, else NULL */
 };
 
@@ -203,3 +245,4 @@ struct pod_meta {
 
 extern const struct decode_type pod_meta_type;
 extern const struct decode_type pod_spec_type;
+extern const struct decode_type host_path_source_type, nfs_source_type; /* PersistentVolumes too */

@@ -130,6 +130,32 @@ static enum qos_class qos_of(const struct pod *pod)
     return guaranteed ? QOS_GUARANTEED : QOS_BURSTABLE;
 }
 
+static void default_mode(struct opt_int *mode)
+{
+    if (!mode->set)
+        *mode = (struct opt_int){.set = true, .value = 0644};
+}
+
+static void default_volume(const struct pod *pod, struct volume_spec *v)
+{
+    if (v->config_map)
+        default_mode(&v->config_map->default_mode);
+    else if (v->secret)
+        default_mode(&v->secret->default_mode);
+    else if (v->downward)
+        default_mode(&v->downward->default_mode);
+    else if (v->projected)
+        default_mode(&v->projected->default_mode);
+    else if (v->image && v->image->reference)
+        default_text(&v->image->pull_policy, default_pull_policy(v->image->reference));
+    else if (v->ephemeral && !v->claim) {
+        v->claim = mem_zalloc(sizeof(*v->claim));
+        v->claim->name = str_printf("%s-%s", pod->meta.name, v->name ? v->name : "");
+    } else if (!v->host_path && !v->empty_dir && !v->nfs && !v->claim && !v->image &&
+               !v->unsupported)
+        v->empty_dir = mem_zalloc(sizeof(*v->empty_dir));
+}
+
 void pod_default(struct pod *pod)
 {
     struct pod_spec *s = &pod->spec;
@@ -141,14 +167,8 @@ void pod_default(struct pod *pod)
         default_container(&s->init_containers.items[i]);
     for (size_t i = 0; i < s->containers.count; i++)
         default_container(&s->containers.items[i]);
-    for (size_t i = 0; i < s->volumes.count; i++) {
-        struct volume_spec *v = &s->volumes.items[i];
-        struct object_volume_source *o = v->config_map ? v->config_map : v->secret;
-        if (o && !o->default_mode.set)
-            o->default_mode = (struct opt_int){.set = true, .value = 0644};
-        if (!v->host_path && !v->empty_dir && !o && !v->unsupported)
-            v->empty_dir = mem_zalloc(sizeof(*v->empty_dir));
-    }
+    for (size_t i = 0; i < s->volumes.count; i++)
+        default_volume(pod, &s->volumes.items[i]);
     pod->restart = str_eq(s->restart_policy, "Never")       ? RESTART_NEVER
                    : str_eq(s->restart_policy, "OnFailure") ? RESTART_ON_FAILURE
                                                             : RESTART_ALWAYS;
@@ -171,6 +191,11 @@ static int bad(struct error *err, const char *field, const char *why)
     return error_set_field(err, -EINVAL, field, "%s: %s", field, why);
 }
 
+static bool valid_policy(const char *value, const char *a, const char *b, const char *c)
+{
+    return str_eq(value, a) || str_eq(value, b) || str_eq(value, c);
+}
+
 static int check_mounts(const struct pod *pod, const struct container_spec *c, const char *where,
                         struct error *err)
 {
@@ -184,6 +209,15 @@ static int check_mounts(const struct pod *pod, const struct container_spec *c, c
             return bad(err, field, "mountPath must be a path without ':'");
         if (m->sub_path && *m->sub_path && !path_is_below(m->sub_path))
             return bad(err, field, "subPath must be a relative path without '..'");
+        if (m->propagation && *m->propagation &&
+            !valid_policy(m->propagation, "None", "HostToContainer", "Bidirectional"))
+            return bad(err, field,
+                       "mountPropagation is none of None, HostToContainer, Bidirectional");
+        if (str_eq(m->propagation, "Bidirectional") && !c->security.privileged.value)
+            return bad(err, field, "mountPropagation Bidirectional needs a privileged container");
+        if (m->recursive_read_only && *m->recursive_read_only &&
+            !valid_policy(m->recursive_read_only, "Disabled", "IfPossible", "Enabled"))
+            return bad(err, field, "recursiveReadOnly is none of Disabled, IfPossible, Enabled");
         if (m->sub_path_expr && *m->sub_path_expr && m->sub_path && *m->sub_path)
             return bad(err, field, "subPath and subPathExpr exclude each other");
     }
@@ -199,11 +233,6 @@ static int check_quantities(const struct string_map *m, const char *where, struc
                                    where, m->items[i].key, m->items[i].value);
     }
     return 0;
-}
-
-static bool valid_policy(const char *value, const char *a, const char *b, const char *c)
-{
-    return str_eq(value, a) || str_eq(value, b) || str_eq(value, c);
 }
 
 static int check_container(const struct pod *pod, size_t n, struct error *err)

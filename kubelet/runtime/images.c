@@ -8,7 +8,7 @@
 struct image_request {
     struct kubelet *k;
     struct pod *pod;
-    const struct container_spec *container;
+    struct image_want want;
     struct runtime_call *call;
     uint64_t pull_started;
     bool pulled;
@@ -65,7 +65,7 @@ static _printf_(4, 5) void event(struct image_request *r, const char *type, cons
     va_start(args, fmt);
     strbuf_addv(&text, fmt, args);
     va_end(args);
-    kubelet_event(r->k, r->pod, r->container->name, type, reason, "%s", strbuf_text(&text));
+    kubelet_event(r->k, r->pod, r->want.container, type, reason, "%s", strbuf_text(&text));
     strbuf_done(&text);
 }
 
@@ -74,7 +74,7 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
 {
     struct image_request *r = arg;
     const Runtime__V1__ImageStatusResponse *reply = (const void *)response;
-    const char *policy = r->container->image_pull_policy, *name = r->container->image;
+    const char *policy = r->want.policy, *name = r->want.image;
     r->call = NULL;
     if (status != RPC_OK) {
         _cleanup_free_ char *text = str_printf("Failed to inspect image \"%s\": %s", name, message);
@@ -116,7 +116,7 @@ static void on_pulled(void *arg, enum rpc_status status, const char *message,
 {
     struct image_request *r = arg;
     const Runtime__V1__PullImageResponse *reply = (const void *)response;
-    const char *name = r->container->image;
+    const char *name = r->want.image;
     r->call = NULL;
     r->pulled = true;
     if (status != RPC_OK) {
@@ -137,21 +137,20 @@ static void pull(struct image_request *r)
 {
     Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
     Runtime__V1__PullImageRequest request = RUNTIME__V1__PULL_IMAGE_REQUEST__INIT;
-    spec.image = r->container->image;
+    spec.image = (char *)(uintptr_t)r->want.image;
     request.image = &spec;
-    event(r, "Normal", "Pulling", "Pulling image \"%s\"", r->container->image);
+    event(r, "Normal", "Pulling", "Pulling image \"%s\"", r->want.image);
     r->pull_started = now_ms();
     r->call = runtime_call(r->k->runtime, CRI_PULL_IMAGE, &request.base, 0, on_pulled, r);
 }
 
-struct image_request *image_ensure(struct kubelet *k, const struct pod *pod,
-                                   const struct container_spec *c,
+struct image_request *image_ensure(struct kubelet *k, struct pod *pod,
+                                   const struct image_want *want,
                                    void (*cb)(const struct image_result *result, void *arg),
                                    void *arg)
 {
     struct image_request *r = mem_zalloc(sizeof(*r));
-    *r = (struct image_request){
-        .k = k, .pod = pod_ref((struct pod *)(uintptr_t)pod), .container = c, .cb = cb, .arg = arg};
-    ask_status(r, c->image);
+    *r = (struct image_request){.k = k, .pod = pod_ref(pod), .want = *want, .cb = cb, .arg = arg};
+    ask_status(r, want->image);
     return r;
 }

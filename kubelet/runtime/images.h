@@ -15,9 +15,14 @@ struct image_result {
     bool pull_failed;        /* a pull was tried: back off before the next */
 };
 
+/* What is wanted, and by which container, so that events name it. Texts of the pod. */
+struct image_want {
+    const char *image, *policy, *container;
+};
+
 /* @cb is called once, later, unless cancelled. */
-struct image_request *image_ensure(struct kubelet *k, const struct pod *pod,
-                                   const struct container_spec *c,
+struct image_request *image_ensure(struct kubelet *k, struct pod *pod,
+                                   const struct image_want *want,
                                    void (*cb)(const struct image_result *result, void *arg),
                                    void *arg);
 struct image_request *image_cancel(struct image_request *r); /* NULL is harmless; returns NULL */

@@ -8,13 +8,14 @@
 #include "base/strbuf.h"
 #include "kubelet/runtime/message.h"
 
-void mount_list_add(struct mount_list *l, const char *host_path, const char *container_path,
-                    bool read_only)
+struct container_mount *mount_list_add(struct mount_list *l, const char *host_path,
+                                       const char *container_path, bool read_only)
 {
     l->items = mem_grow(l->items, l->count + 1, sizeof(*l->items));
     l->items[l->count++] = (struct container_mount){.host_path = str_dup(host_path),
                                                     .container_path = str_dup(container_path),
                                                     .read_only = read_only};
+    return &l->items[l->count - 1];
 }
 
 void mount_list_done(struct mount_list *l)
@@ -23,6 +24,8 @@ void mount_list_done(struct mount_list *l)
         free(l->items[i].host_path);
         free(l->items[i].container_path);
         free(l->items[i].propagation);
+        free(l->items[i].image);
+        free(l->items[i].image_sub_path);
     }
     free(l->items);
     memset(l, 0, sizeof(*l));
@@ -154,6 +157,12 @@ static int add_mounts(Runtime__V1__ContainerConfig *c, const struct mount_list *
         message_text(&r->host_path, m->host_path);
         r->readonly = m->read_only;
         r->recursive_read_only = m->recursive_read_only;
+        if (m->image) {
+            r->image = message_new(&runtime__v1__image_spec__descriptor);
+            message_text(&r->image->image, m->image);
+            message_text(&r->image->user_specified_image, m->image);
+            message_text(&r->image_sub_path, m->image_sub_path);
+        }
         message_append(&c->n_mounts, &c->mounts, r);
         if (!m->propagation || !*m->propagation || str_eq(m->propagation, "None"))
             r->propagation = RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE;

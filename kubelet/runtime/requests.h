@@ -38,14 +38,16 @@ struct request_context {
 
 struct container_mount {
     char *host_path, *container_path, *propagation;
+    char *image, *image_sub_path; /* in place of host_path: the runtime mounts this image */
     bool read_only, recursive_read_only;
 };
 struct mount_list {
     struct container_mount *items;
     size_t count;
 };
-void mount_list_add(struct mount_list *l, const char *host_path, const char *container_path,
-                    bool read_only);
+/* @host_path NULL: the caller sets image. The entry is the list's; valid until the next one. */
+struct container_mount *mount_list_add(struct mount_list *l, const char *host_path,
+                                       const char *container_path, bool read_only);
 void mount_list_done(struct mount_list *l);
 
 /* What is known of the image when the container is made. */

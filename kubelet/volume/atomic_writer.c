@@ -28,7 +28,8 @@ static bool same_file(int dirfd, const struct payload_file *f, int64_t gid)
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     struct stat st;
     mode_t mode = f->mode | (gid >= 0 ? 0440 : 0);
-    if (fstatat(dirfd, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (st.st_mode & 07777) != mode)
+    if (fstatat(dirfd, f->path, &st, AT_SYMLINK_NOFOLLOW) < 0 || (st.st_mode & 07777) != mode ||
+        (f->uid >= 0 && st.st_uid != (uid_t)f->uid) || (gid >= 0 && st.st_gid != (gid_t)gid))
         return false;
     return !fs_read_at(dirfd, f->path, FILE_MAX, &text, NULL) && text.len == f->len &&
            (!f->len || !memcmp(text.data, f->data, f->len));
@@ -82,8 +83,8 @@ static int write_file(int dirfd, const struct payload_file *f, int64_t gid, stru
             return error_errno(err, -errno, "cannot write %s", path);
         done += (size_t)w;
     }
-    if (gid >= 0 && fchown(fd, (uid_t)-1, (gid_t)gid) < 0)
-        return error_errno(err, -errno, "cannot give %s to its group", path);
+    if ((gid >= 0 || f->uid >= 0) && fchown(fd, (uid_t)f->uid, (gid_t)gid) < 0)
+        return error_errno(err, -errno, "cannot give %s to its owner", path);
     if (fchmod(fd, f->mode | (gid >= 0 ? 0440 : 0)) < 0)
         return error_errno(err, -errno, "cannot set the mode of %s", path);
     return 0;

@@ -1,4 +1,4 @@
-/* emptyDir and hostPath. */
+/* Volumes on this machine: emptyDir and hostPath. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,17 +12,33 @@
 #include "kubelet/volume/volume.h"
 
 /* ---- emptyDir ---- */
-static int mount_tmpfs(const struct volume *v, struct error *err)
+int volume_mount_tmpfs(const char *path, const char *mode, int64_t size, struct error *err)
 {
-    char options[64] = "mode=0777";
-    int64_t size = quantity_text_value(v->spec->empty_dir->size_limit, 0);
-    if (is_mount_point(v->path))
+    char options[100];
+    if (is_mount_point(path))
         return 0;
+    int n = snprintf(options, sizeof(options), "mode=%s", mode);
     if (size > 0)
-        (void)snprintf(options, sizeof(options), "mode=0777,size=%" PRId64, size);
-    if (mount("tmpfs", v->path, "tmpfs", 0, options) < 0)
-        return error_errno(err, -errno, "cannot mount tmpfs on %s", v->path);
+        n += snprintf(options + n, sizeof(options) - (size_t)n, ",size=%" PRId64, size);
+    (void)snprintf(options + n, sizeof(options) - (size_t)n, ",noswap");
+    if (mount("tmpfs", path, "tmpfs", 0, options) == 0)
+        return 0;
+    options[n] = 0; /* noswap came with Linux 6.4 */
+    if (mount("tmpfs", path, "tmpfs", 0, options) < 0)
+        return error_errno(err, -errno, "cannot mount tmpfs on %s", path);
     return 0;
+}
+
+static int64_t lower(int64_t a, int64_t b)
+{
+    return a <= 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* The least of what the node may give, what the pod may use, and the limit. */
+static int64_t memory_size(const struct volume *v)
+{
+    int64_t size = lower(v->set->k->allocatable.memory, pod_resources_of(v->set->pod).memory);
+    return lower(size, quantity_text_value(v->spec->empty_dir->size_limit, 0));
 }
 
 static int setup_empty_dir(struct volume *v, struct error *err)
@@ -33,10 +49,10 @@ static int setup_empty_dir(struct volume *v, struct error *err)
         return error_set(err, -ENOTSUP, "emptyDir medium \"%.40s\" is not supported", medium);
     int code = fs_mkdirs(v->path, 0755, err);
     if (!code && memory)
-        code = mount_tmpfs(v, err);
+        code = volume_mount_tmpfs(v->path, "0777", memory_size(v), err);
     if (code < 0)
         return code;
-    const struct opt_int *gid = &v->pod->spec.security.fs_group;
+    const struct opt_int *gid = &v->set->pod->spec.security.fs_group;
     if (gid->set && chown(v->path, (uid_t)-1, (gid_t)gid->value) < 0)
         return error_errno(err, -errno, "cannot give %s to group %" PRId64, v->path, gid->value);
     /* The umask took bits from mkdir(); set-group-ID keeps the group for what is made inside. */
@@ -93,18 +109,25 @@ static int check_host_path(const char *path, const char *type, struct error *err
     return error_set(err, -EINVAL, "hostPath type \"%.40s\" is not known", type);
 }
 
+int volume_use_path(struct volume *v, const char *path, const char *type, struct error *err)
+{
+    struct stat st;
+    if (!path || path[0] != '/' || strstr(path, "/../") || str_ends(path, "/.."))
+        return error_set(err, -EINVAL, "path must be absolute and without '..'");
+    int code = check_host_path(path, type, err);
+    if (code < 0)
+        return code;
+    v->is_file = !stat(path, &st) && !S_ISDIR(st.st_mode);
+    if (!str_eq(v->path, path)) {
+        free(v->path);
+        v->path = str_dup(path);
+    }
+    return 0;
+}
+
 static int setup_host_path(struct volume *v, struct error *err)
 {
     const struct host_path_source *h = v->spec->host_path;
-    if (!h->path || h->path[0] != '/' || strstr(h->path, "/../") || str_ends(h->path, "/.."))
-        return error_set(err, -EINVAL, "hostPath.path must be absolute and without '..'");
-    int code = check_host_path(h->path, h->type, err);
-    struct stat st;
-    if (code < 0)
-        return code;
-    v->is_file = !stat(h->path, &st) && !S_ISDIR(st.st_mode);
-    free(v->path);
-    v->path = str_dup(h->path);
-    return 0;
+    return volume_use_path(v, h->path, h->type, err);
 }
 const struct volume_ops volume_host_path = {.setup = setup_host_path};

@@ -23,20 +23,37 @@ static int open_beneath(int root, const char *path, int flags)
     return fd < 0 ? -errno : (int)fd;
 }
 
+/* A directory of exactly this mode. It is set through a descriptor: the name may be a link by then.
+ */
+static int make_directory(int parent, const char *name, mode_t mode)
+{
+    char link[64];
+    if (mkdirat(parent, name, 0700) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    _cleanup_close_ int fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    return chmod(link, mode) < 0 ? -errno : 0;
+}
+
 /* Makes the missing directories of @sub, one component at a time, each through the descriptor of
- * its parent. Returns a descriptor of the last. */
+ * its parent and with the mode of the volume itself. Returns a descriptor of the last. */
 static int make_beneath(int root, const char *sub, struct error *err)
 {
     _cleanup_free_ char *path = str_dup(sub);
     _cleanup_close_ int dir = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    size_t done = 0;
+    struct stat st;
+    if (dir < 0 || fstat(dir, &st) < 0)
+        return error_errno(err, -errno, "cannot open the volume");
     for (char *save = NULL, *part = strtok_r(path, "/", &save); part;
-         part = strtok_r(NULL, "/", &save), done++) {
+         part = strtok_r(NULL, "/", &save)) {
         _cleanup_free_ char *so_far = str_ndup(sub, (size_t)(part - path) + strlen(part));
         int next = open_beneath(root, so_far, O_PATH | O_DIRECTORY);
         if (next == -ENOENT) {
-            if (mkdirat(dir, part, 0750) < 0 && errno != EEXIST)
-                return error_errno(err, -errno, "cannot make %.100s", so_far);
+            int code = make_directory(dir, part, st.st_mode & 07777);
+            if (code < 0)
+                return error_errno(err, code, "cannot make %.100s", so_far);
             next = open_beneath(root, so_far, O_PATH | O_DIRECTORY);
         }
         if (next < 0)
@@ -84,87 +101,10 @@ int subpath_bind(const char *volume_path, const char *sub, const char *target, s
     return code;
 }
 
-/* ---- unmounting ---- */
-
-/* Undoes mountinfo's octal escapes in place. */
-static void unescape(char *s)
-{
-    char *out = s;
-    for (const char *p = s; *p; out++) {
-        if (p[0] == '\\' && p[1] && p[2] && p[3]) {
-            *out = (char)((p[1] - '0') * 64 + (p[2] - '0') * 8 + (p[3] - '0'));
-            p += 4;
-        } else {
-            *out = *p++;
-        }
-    }
-    *out = 0;
-}
-
-/* Calls @fn for the mount point of every line; stops when it returns false. */
-static void each_mount(bool (*fn)(char *path, void *arg), void *arg)
-{
-    _cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
-    char *line = NULL;
-    size_t size = 0;
-    bool more = true;
-    while (f && more && getline(&line, &size, f) > 0) {
-        char *save = NULL, *field = strtok_r(line, " ", &save);
-        for (int i = 0; field && i < 4; i++)
-            field = strtok_r(NULL, " ", &save);
-        if (!field)
-            continue;
-        unescape(field);
-        more = fn(field, arg);
-    }
-    free(line);
-}
-
-struct mount_search {
-    const char *dir;
-    struct string_list found;
-};
-
-static bool is_it(char *path, void *arg)
-{
-    struct mount_search *s = arg;
-    if (!str_eq(path, s->dir))
-        return true;
-    s->found.count++;
-    return false;
-}
-
 bool is_mount_point(const char *path)
 {
-    struct mount_search s = {.dir = path};
-    each_mount(is_it, &s);
-    return s.found.count > 0;
-}
-
-static bool gather_below(char *path, void *arg)
-{
-    struct mount_search *s = arg;
-    size_t len = strlen(s->dir);
-    if (strncmp(path, s->dir, len) != 0 || path[len] != '/')
-        return true;
-    s->found.items = mem_grow(s->found.items, s->found.count + 1, sizeof(char *));
-    s->found.items[s->found.count++] = str_dup(path);
-    return true;
-}
-
-int unmount_below(const char *dir, struct error *err)
-{
-    struct mount_search s = {.dir = dir};
-    int code = 0;
-    each_mount(gather_below, &s);
-    /* mountinfo lists parents before children and lower before upper mounts: backwards is deepest
-     * first. */
-    for (size_t i = s.found.count; i-- > 0;) {
-        if (umount2(s.found.items[i], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL &&
-            errno != ENOENT && !code)
-            code = error_errno(err, -errno, "cannot unmount %s", s.found.items[i]);
-        free(s.found.items[i]);
-    }
-    free(s.found.items);
-    return code;
+    struct statx st;
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0,
+                 &st) == 0 &&
+           (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }

@@ -91,13 +91,11 @@ void slot_probe(struct container_slot *s)
         return;
     const struct api_container_state *a = api_state(s);
     bool same = a && a->container_id && str_ends(a->container_id, s->run->id);
-    struct env_context env;
-    worker_fill_env(s->w, &env);
     struct probe_target target = {
         .pod = s->w->pod,
         .container = c,
         .container_id = s->run->id,
-        .pod_ip = env.pod_ip,
+        .pod_ip = worker_ip(s->w),
         .started = s->run->started ? s->run->started : time_now_nano(),
         .was_started = same && a->started,
         .was_ready = same && a->ready,
@@ -190,6 +188,12 @@ static uint32_t next_restart(const struct container_slot *s)
     return a && a->container_id && *a->container_id ? (uint32_t)a->restart_count + 1 : 0;
 }
 
+static void forget_images(struct container_slot *s)
+{
+    image_info_done(&s->info);
+    s->volume_images = 0;
+}
+
 static void on_created(void *arg, enum rpc_status status, const char *message,
                        const ProtobufCMessage *response)
 {
@@ -219,7 +223,7 @@ static void on_created(void *arg, enum rpc_status status, const char *message,
         s->run = r;
     }
     s->hook_done = false;
-    image_info_done(&s->info); /* the next run looks again */
+    forget_images(s); /* the next run looks again */
     slot_event(s, "Normal", "Created", "Created container: %s", slot_spec(s)->name);
     slot_link_log(s);
     if (s->w->stage == WORKER_RUN)
@@ -302,18 +306,39 @@ static void on_image(const struct image_result *r, void *arg)
     if (r->reason) {
         image_failed(s, r);
     } else {
-        image_info_done(&s->info);
-        s->info = *r->info;
-        *r->info = (struct image_info){.id = NULL};
+        if (s->info.id) {
+            s->volume_images++;
+        } else {
+            s->info = *r->info;
+            *r->info = (struct image_info){.id = NULL};
+        }
         s->pulls.delay_ms = 0;
         s->pull_failed = 0;
     }
     worker_kick(s->w);
 }
 
-static void pull_backing_off(struct container_slot *s)
+/* The image that is still to be looked for: the container's, then those of its image volumes. */
+static bool next_image(const struct container_slot *s, struct image_want *want)
 {
-    const char *name = slot_spec(s)->image;
+    const struct container_spec *c = slot_spec(s);
+    size_t n = 0;
+    if (!s->info.id) {
+        *want = (struct image_want){c->image, c->image_pull_policy, c->name};
+        return true;
+    }
+    for (size_t i = 0; i < c->volume_mounts.count; i++) {
+        const struct volume_spec *v = pod_volume(s->w->pod, c->volume_mounts.items[i].name);
+        if (!v || !v->image || !v->image->reference || n++ < s->volume_images)
+            continue;
+        *want = (struct image_want){v->image->reference, v->image->pull_policy, c->name};
+        return true;
+    }
+    return false;
+}
+
+static void pull_backing_off(struct container_slot *s, const char *name)
+{
     _cleanup_free_ char *text = str_printf("Back-off pulling image \"%s\": %s", name,
                                            s->pull_message ? s->pull_message : "");
     if (!s->said_backoff) {
@@ -324,10 +349,11 @@ static void pull_backing_off(struct container_slot *s)
     slot_wait(s, "ImagePullBackOff", text);
 }
 
-/* True when the image is there. */
+/* True when all images are there. */
 static bool sync_image(struct container_slot *s)
 {
-    if (s->info.id)
+    struct image_want want;
+    if (!next_image(s, &want))
         return true;
     int64_t now = wall_ms();
     uint64_t wait = s->pull_failed ? backoff_wait(&s->pulls, s->pull_failed, now) : 0;
@@ -336,12 +362,12 @@ static bool sync_image(struct container_slot *s)
         if (shown >= 0 && shown < PULL_ERROR_SHOWN_MS)
             wait = (uint64_t)(PULL_ERROR_SHOWN_MS - shown);
         else
-            pull_backing_off(s);
+            pull_backing_off(s, want.image);
         worker_wake_in(s->w, wait);
         return false;
     }
     s->step = SLOT_IMAGE;
-    s->image = image_ensure(s->w->k, s->w->pod, slot_spec(s), on_image, s);
+    s->image = image_ensure(s->w->k, s->w->pod, &want, on_image, s);
     return false;
 }
 
@@ -382,7 +408,7 @@ static void sync_running(struct container_slot *s)
     if (!s->kill_event && s->run->hash[0] && !str_eq(hash, s->run->hash)) {
         s->kill_event = "Container %s definition changed, will be restarted";
         s->kill_grace = s->w->pod->spec.grace.value;
-        image_info_done(&s->info);
+        forget_images(s);
     }
     slot_wait(s, NULL, NULL);
     if (s->kill_event)

@@ -73,9 +73,7 @@ static void on_http(const struct http_response *response, const struct error *er
 static int start_http(struct hook *h, struct container_slot *s, const struct http_get_action *g,
                       uint64_t deadline_ms, struct error *err)
 {
-    struct env_context env;
-    worker_fill_env(s->w, &env);
-    const char *host = g->host && *g->host ? g->host : env.pod_ip;
+    const char *host = g->host && *g->host ? g->host : worker_ip(s->w);
     const char *path = g->path ? g->path : "";
     bool https = str_eq(g->scheme, "HTTPS");
     _cleanup_free_ char *url =

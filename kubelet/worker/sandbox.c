@@ -38,19 +38,27 @@ static enum object_state env_object(void *arg, enum object_kind kind, const char
     return OBJECT_ABSENT;
 }
 
+const char *worker_ip(const struct pod_worker *w)
+{
+    const char *ip = w->pod->spec.host_network ? w->k->node_ip : w->sandbox.ip;
+    return ip ? ip : "";
+}
+
+const char *worker_ips(const struct pod_worker *w)
+{
+    const char *ips = w->pod->spec.host_network ? w->k->node_ip : w->sandbox.ips;
+    return ips ? ips : "";
+}
+
 void worker_fill_env(struct pod_worker *w, struct env_context *ctx)
 {
     struct kubelet *k = w->k;
-    const char *ip = w->pod->spec.host_network ? k->node_ip : w->sandbox.ip;
-    const char *ips = w->pod->spec.host_network ? k->node_ip : w->sandbox.ips;
     *ctx = (struct env_context){
-        .node_name = k->node_name,
-        .host_ip = k->node_ip,
-        .pod_ip = ip ? ip : "",
-        .pod_ips = ips ? ips : "",
+        .downward = {.node_name = k->node_name,
+                     .host_ips = k->node_ip,
+                     .pod_ips = worker_ips(w),
+                     .limit = k->allocatable},
         .services = k->services,
-        .node_cpu_milli = k->allocatable.cpu_milli,
-        .node_memory = k->allocatable.memory,
         .object = env_object,
         .arg = w,
     };

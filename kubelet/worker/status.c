@@ -84,6 +84,30 @@ static json_t *state_of(const struct container_slot *s)
     return will_run_again(s) ? waiting(s) : ended(s->w, s->run);
 }
 
+/* The mounts of a container that was made. */
+static json_t *volume_mounts(const struct container_spec *c, const struct pod_worker *w)
+{
+    const struct runtime_handler *h = kubelet_handler(w->k, w->pod->spec.runtime_class);
+    json_t *list = json_array();
+    for (size_t i = 0; i < c->volume_mounts.count; i++) {
+        const struct volume_mount *m = &c->volume_mounts.items[i];
+        const char *mode = m->recursive_read_only;
+        json_t *o = json_object();
+        put(o, "name", json_text(m->name));
+        put(o, "mountPath", json_text(m->mount_path));
+        if (m->read_only) {
+            put(o, "readOnly", json_true());
+            if (!mode || !*mode || (str_eq(mode, "IfPossible") && !(h && h->recursive_read_only)))
+                mode = "Disabled";
+            else
+                mode = str_eq(mode, "IfPossible") ? "Enabled" : mode;
+            put(o, "recursiveReadOnly", json_text(mode));
+        }
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static json_t *container_status(const struct container_slot *s)
 {
     const struct container_spec *c = slot_spec(s);
@@ -104,6 +128,8 @@ static json_t *container_status(const struct container_slot *s)
     if (r) {
         _cleanup_free_ char *id = full_id(s->w, r->id);
         put(o, "containerID", json_text(id));
+        if (c->volume_mounts.count)
+            put(o, "volumeMounts", volume_mounts(c, s->w));
     }
     put(o, "started", json_boolean(init ? false : slot_is_started(s)));
     return o;
@@ -212,6 +238,8 @@ static json_t *conditions(const struct pod_worker *w, const char *phase)
     }
     add_condition(w, list, "ContainersReady", ready, why, message);
     add_condition(w, list, "PodScheduled", true, NULL, NULL);
+    if (w->evicted)
+        add_condition(w, list, "DisruptionTarget", true, "TerminationByKubelet", w->failed_message);
     return list;
 }
 

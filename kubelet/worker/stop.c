@@ -271,12 +271,40 @@ void worker_sync_stop(struct pod_worker *w)
                            on_sandbox_stopped, w);
 }
 
+static void clean_failed(struct pod_worker *w, int code, const char *error)
+{
+    char label[POD_LABEL_MAX];
+    /* Processes that were killed are a moment in dying. */
+    bool busy = code == -EBUSY && w->failures++ < 20;
+    if (!busy)
+        log_warn("pod cannot be cleaned up", "pod", pod_label(w->pod, label), "error", error, NULL);
+    w->retry_at = now_ms() + (busy ? 10 : 5000);
+}
+
+static void on_torn_down(void *arg, int code, const char *error)
+{
+    struct pod_worker *w = arg;
+    w->teardown = NULL;
+    if (code < 0)
+        clean_failed(w, code, error);
+    else
+        w->volumes_gone = true;
+    worker_kick(w);
+}
+
+/* Volumes, cgroup, logs. 0 when all is gone, VOLUME_E_PENDING, -errno. */
 static int remove_host_side(struct pod_worker *w, struct error *err)
 {
-    _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
-    w->volumes = volume_set_free(w->volumes);
-    w->volumes_ready = false;
-    int code = volumes_teardown(dir, err);
+    int code = 0;
+    if (w->teardown)
+        return VOLUME_E_PENDING;
+    if (!w->volumes_gone) {
+        _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
+        w->limits = volume_limits_free(w->limits);
+        w->volumes = volume_set_free(w->volumes);
+        w->volumes_ready = w->volumes_current = false;
+        code = volumes_teardown(w->k, dir, on_torn_down, w, &w->teardown, err);
+    }
     if (!code && w->k->cgroups)
         code = pod_cgroups_remove(w->k->cgroups, w->pod, err);
     if (!code && w->stage == WORKER_CLEAN)
@@ -294,7 +322,6 @@ static void on_deleted(void *arg)
 void worker_sync_clean(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
-    char label[POD_LABEL_MAX];
     uint64_t now = now_ms();
     if (w->retry_at > now) {
         worker_wake_in(w, w->retry_at - now);
@@ -312,13 +339,11 @@ void worker_sync_clean(struct pod_worker *w)
     if (w->dirs_ready) {
         int code = remove_host_side(w, &err);
         if (code < 0) {
-            if (code != -EBUSY || w->failures++ > 20)
-                log_warn("pod cannot be cleaned up", "pod", pod_label(w->pod, label), "error",
-                         error_text(&err), NULL);
-            w->retry_at = now + (code == -EBUSY && w->failures < 20 ? 10 : 5000);
+            clean_failed(w, code, error_text(&err));
             worker_wake_in(w, w->retry_at - now);
-            return;
         }
+        if (code)
+            return;
         w->dirs_ready = false;
     }
     if (w->stage == WORKER_CLEAN)

@@ -10,6 +10,11 @@
 #include "base/times.h"
 #include "kubelet/cgroups.h"
 
+/* Who is evicted for what it has used up gets no time to use more. */
+#define EVICTION_GRACE 1
+/* How often volumes with a limit are measured (upstream's period). */
+#define LIMITS_MS 10000
+
 static void on_kick(void *arg);
 
 static void on_timer(void *arg)
@@ -26,8 +31,8 @@ void worker_kick(struct pod_worker *w)
 static void on_changed(void *arg)
 {
     struct pod_worker *w = arg;
-    w->retry_at = 0;
-    w->volumes_ready = false;
+    w->volume_retry_at = 0;
+    w->volumes_current = false;
     for (size_t i = 0; i < w->n_slots; i++)
         if (str_eq(w->slots[i].wait_reason, "CreateContainerConfigError"))
             w->slots[i].retry_at = 0;
@@ -93,6 +98,16 @@ static void fail_pod(struct pod_worker *w, const char *reason, const char *messa
     w->failed_message = str_dup(message);
 }
 
+void worker_evict(struct pod_worker *w, const char *message)
+{
+    if (w->failed_reason || w->stage != WORKER_RUN)
+        return;
+    kubelet_event(w->k, w->pod, NULL, "Warning", "Evicted", "%s", message);
+    fail_pod(w, "Evicted", message);
+    w->evicted = true;
+    worker_kick(w);
+}
+
 static void read_start_time(struct pod_worker *w)
 {
     int64_t nano;
@@ -138,6 +153,8 @@ struct pod_worker *worker_free(struct pod_worker *w)
     worker_cancel_removals(w);
     runtime_cancel(w->k->runtime, &w->call);
     w->status = status_writer_free(w->status);
+    w->teardown = volume_teardown_cancel(w->teardown);
+    w->limits = volume_limits_free(w->limits);
     w->volumes = volume_set_free(w->volumes);
     for (size_t i = 0; i < w->n_env_refs; i++)
         object_release(w->env_refs[i]);
@@ -181,6 +198,8 @@ void worker_update(struct pod_worker *w, struct pod *pod)
     struct pod *old = w->pod;
     w->pod = pod_ref(pod);
     pod_unref(old);
+    if (w->volumes && volume_set_update(w->volumes, pod))
+        w->volumes_current = false;
     status_writer_observe(w->status, pod);
     worker_kick(w);
 }
@@ -208,41 +227,46 @@ void worker_forget(struct pod_worker *w)
 }
 
 /* ---- running ---- */
-static bool sync_volumes(struct pod_worker *w)
+static void volumes_failed(struct pod_worker *w, const char *text)
+{
+    char label[POD_LABEL_MAX];
+    uint64_t delay = 500ULL << (w->volume_failures < 8 ? w->volume_failures : 8);
+    if (!w->volume_failures)
+        log_warn("volumes cannot be set up", "pod", pod_label(w->pod, label), "error", text, NULL);
+    w->volume_failures++;
+    w->volume_retry_at = now_ms() + delay;
+    worker_wake_in(w, delay);
+    kubelet_event(w->k, w->pod, NULL, "Warning", "FailedMount", "%s", text);
+}
+
+static void on_over_limit(void *arg, const char *text)
+{
+    worker_evict(arg, text);
+}
+
+static void sync_volumes(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
     uint64_t now = now_ms();
-    if (w->volumes_ready)
-        return true;
-    if (w->retry_at > now) {
-        worker_wake_in(w, w->retry_at - now);
-        return false;
+    if (w->volumes_current)
+        return;
+    if (w->volume_retry_at > now) {
+        worker_wake_in(w, w->volume_retry_at - now);
+        return;
     }
     if (!w->volumes) {
-        _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
-        w->volumes = volume_set_new(w->k->objects, w->pod, dir, on_changed, w);
+        w->volumes = volume_set_new(w->k, w->pod, on_changed, w);
+        w->limits = volume_limits_new(w->volumes, LIMITS_MS, on_over_limit, w);
         add_refs(w);
     }
     int code = volume_set_setup(w->volumes, &err);
-    if (code < 0) {
-        char label[POD_LABEL_MAX];
-        uint64_t delay = 500ULL << (w->failures < 8 ? w->failures : 8);
-        w->failures++;
-        w->retry_at = now + delay;
-        worker_wake_in(w, delay);
-        kubelet_event(w->k, w->pod, NULL, "Warning", "FailedMount", "%s", error_text(&err));
-        if (!w->volume_event)
-            log_warn("volumes cannot be set up", "pod", pod_label(w->pod, label), "error",
-                     error_text(&err), NULL);
-        w->volume_event = true;
-        return false;
-    }
-    if (code || refs_pending(w))
-        return false;
-    w->volume_event = false;
-    w->failures = 0;
-    w->volumes_ready = true;
-    return true;
+    if (code < 0)
+        volumes_failed(w, error_text(&err));
+    /* What was ready stays so: a source that has trouble later leaves what is there. */
+    w->volumes_ready = volume_set_ready(w->volumes) && !refs_pending(w);
+    w->volumes_current = code == 0 && w->volumes_ready;
+    if (w->volumes_current)
+        w->volume_failures = 0;
 }
 
 static bool prepare(struct pod_worker *w)
@@ -318,7 +342,7 @@ static void sync_run(struct pod_worker *w)
     }
     if (!prepare(w))
         return;
-    (void)sync_volumes(w);
+    sync_volumes(w);
     (void)worker_sync_sandbox(w);
     if (sync_init(w))
         for (size_t i = w->n_init; i < w->n_slots; i++)
@@ -341,7 +365,7 @@ static void check_end(struct pod_worker *w)
     if (w->removed)
         w->grace = pod_grace(w->pod);
     else
-        w->grace = w->pod->spec.grace.value;
+        w->grace = w->evicted ? EVICTION_GRACE : w->pod->spec.grace.value;
     if (w->stage == WORKER_RUN && (w->removed || over))
         w->stage = WORKER_STOP;
     if (w->stage == WORKER_DONE && w->removed) {

@@ -41,7 +41,8 @@ struct container_slot {
     struct container_run *run, *last; /* the current one; the one before, always ended */
     struct runtime_call *call;
     struct image_request *image;
-    struct image_info info;
+    struct image_info info; /* of its image; id NULL until it is there */
+    size_t volume_images;   /* how many of its image volumes are there too */
     struct hook *hook;
     struct backoff restarts, pulls;
     int64_t pull_failed; /* ms since the epoch; 0: the last pull was fine */
@@ -82,6 +83,7 @@ struct pod_worker {
     struct container_slot *slots;
     size_t n_slots, n_init;
     struct volume_set *volumes;
+    struct volume_limits *limits;
     struct object_ref **env_refs;
     size_t n_env_refs;
     struct runtime_call *call; /* about the sandbox */
@@ -89,15 +91,20 @@ struct pod_worker {
     struct list calls;         /* of removals */
     struct loop_deferred sync;
     struct loop_timer timer;
-    uint64_t wake_at;   /* earliest deadline found by this sync */
-    uint64_t retry_at;  /* now_ms() before which the sandbox or volumes are not tried again */
-    uint32_t failures;  /* in a row, of sandbox or clean-up */
-    int64_t start_time; /* seconds since the epoch */
-    int64_t grace;      /* of the stop under way, seconds */
+    uint64_t wake_at;  /* earliest deadline found by this sync */
+    uint64_t retry_at; /* now_ms() before which the sandbox is not tried again */
+    uint32_t failures; /* in a row, of sandbox or clean-up */
+    uint64_t volume_retry_at;
+    uint32_t volume_failures;
+    struct volume_teardown *teardown;
+    int64_t start_time;                   /* seconds since the epoch */
+    int64_t grace;                        /* of the stop under way, seconds */
     char *failed_reason, *failed_message; /* the pod as a whole was ended by us */
     bool held;                            /* the runtime is still being asked what there is of it */
-    bool removed; /* no longer wanted: delete it from the runtime and the API */
-    bool deadline_hit, volumes_ready, dirs_ready, volume_event;
+    bool removed;         /* no longer wanted: delete it from the runtime and the API */
+    bool volumes_ready;   /* containers can have them */
+    bool volumes_current; /* and no source has changed since */
+    bool dirs_ready, volumes_gone, evicted;
     struct status_writer *status;
     void (*gone)(struct pod_worker *w, void *arg); /* nothing is left: free it */
     void *gone_arg;
@@ -116,6 +123,8 @@ void worker_remove(struct pod_worker *w);
 /* As worker_remove(), and the API has forgotten it already. */
 void worker_forget(struct pod_worker *w);
 void worker_kick(struct pod_worker *w);
+/* Ends the pod, Failed with reason Evicted, because it used up what the node needs. */
+void worker_evict(struct pod_worker *w, const char *message);
 
 /* ---- observe.c: what the runtime says ---- */
 void worker_observe_sandbox(struct pod_worker *w, const Runtime__V1__PodSandboxStatus *s);
@@ -169,6 +178,10 @@ void worker_cancel_removals(struct pod_worker *w);
 bool worker_sync_sandbox(struct pod_worker *w);
 void worker_fill_request(struct pod_worker *w, struct request_context *ctx);
 void worker_fill_env(struct pod_worker *w, struct env_context *ctx);
+/* The pod's address, and all of them separated by commas; the node's in its network; "" while it is
+ * not known. */
+const char *worker_ip(const struct pod_worker *w);
+const char *worker_ips(const struct pod_worker *w);
 
 /* ---- files.c: directories, /etc/hosts, termination messages, log links ---- */
 int worker_make_dirs(struct pod_worker *w, struct error *err);

@@ -30,11 +30,9 @@ static const struct request_context ctx = {.log_root = "/var/log/pods",
                                            .dns = &dns,
                                            .memory_capacity = 1 << 30,
                                            .unified_cgroups = true};
-static const struct env_context env_ctx = {.node_name = "n1",
-                                           .host_ip = "192.0.2.1",
-                                           .pod_ip = "10.0.0.1",
-                                           .pod_ips = "10.0.0.1",
-                                           .object = find_object};
+static const struct env_context env_ctx = {
+    .downward = {.node_name = "n1", .host_ips = "192.0.2.1", .pod_ips = "10.0.0.1"},
+    .object = find_object};
 
 static void pack(const ProtobufCMessage *m)
 {

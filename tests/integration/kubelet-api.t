@@ -4,20 +4,10 @@
 . "$(dirname "$0")/../lib/apiserver.sh"
 apiserver_up
 . "$(dirname "$0")/../lib/kubelet.sh"
+. "$(dirname "$0")/../lib/pods.sh"
 node_up
 FLAGS=(--kubeconfig "$T/kubeconfig" --client-ca-file "$T/pki/ca.crt")
 kubelet_start "${FLAGS[@]}"
-
-pods=/api/v1/namespaces/default/pods
-get() { api GET "$1" | jq -r "$2"; }
-pod_is() { [ "$(get "$pods/$1" "$2")" = "$3" ]; }
-ready() { pod_is "$1" '.status.conditions[]? | select(.type=="Ready") | .status' "${2:-True}"; }
-absent() { pod_is "$1" .reason NotFound; }
-has_event() { api GET "/api/v1/namespaces/default/events" | jq -e --arg o "$1" --arg r "$2" '.items[] | select(.involvedObject.name==$o and .reason==$r)'; }
-# create NAME SPEC-WITHOUT-nodeName (JSON)
-create() { api_json POST $pods "$(jq -cn --arg n "$1" --argjson s "$2" '{apiVersion:"v1",kind:"Pod",metadata:{name:$n,labels:{app:$n}},spec:({nodeName:"n1",terminationGracePeriodSeconds:3}+$s)}')"; }
-SLEEP='trap "exit 0" TERM; while :; do sleep 0.05; done'
-container() { jq -cn --arg c "$1" --argjson m "${2:-{\}}" '{name:"c",image:"localhost/bb:1",command:["sh","-c",$c]}+$m'; }
 
 # ---- the node ----
 node_ready() { [ "$(get /api/v1/nodes/n1 '.status.conditions[]?|select(.type=="Ready")|.status')" = True ]; }

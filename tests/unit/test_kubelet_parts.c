@@ -150,13 +150,12 @@ static enum object_state find_object(void *arg, enum object_kind kind, const cha
     return OBJECT_PRESENT;
 }
 
-static const struct env_context env_ctx = {.node_name = "n1",
-                                           .host_ip = "192.0.2.1",
-                                           .pod_ip = "10.0.0.5",
-                                           .pod_ips = "10.0.0.5",
-                                           .node_cpu_milli = 2000,
-                                           .node_memory = 1 << 30,
-                                           .object = find_object};
+static const struct env_context env_ctx = {
+    .downward = {.node_name = "n1",
+                 .host_ips = "192.0.2.1,2001:db8::1",
+                 .pod_ips = "10.0.0.5,2001:db8::5",
+                 .limit = {.cpu_milli = 2000, .memory = 1 << 30, .ephemeral = 5 << 20}},
+    .object = find_object};
 
 static void build_env(const char *container, struct env_list *env, int expected, struct error *err)
 {
