@@ -46,6 +46,7 @@ struct account_check {
     enum bound kinds[OBJECTS_MAX];
     char *keys[OBJECTS_MAX];
     size_t n;
+    bool ending; /* one of them is being deleted: the token holds for a while, unchanged */
     struct lookup *lookup;
     account_authn_fn *done;
     void *arg;
@@ -163,7 +164,7 @@ static bool holds_token(const json_t *secret, const char *token)
     return same;
 }
 
-static int check_object(const struct account_check *c, enum bound kind, struct encoded *found,
+static int check_object(struct account_check *c, enum bound kind, struct encoded *found,
                         struct error *err)
 {
     static const char *const names[] = {"service account", "pod", "secret", "node"};
@@ -174,9 +175,11 @@ static int check_object(const struct account_check *c, enum bound kind, struct e
     if (!tree)
         return -EACCES;
     int64_t deleted;
-    if (time_parse(meta_deletion_timestamp(tree), &deleted) == 0 &&
-        deleted / 1000000000 < time_now() - DELETED_LEEWAY)
-        return error_set(err, -EACCES, "%s %s has been deleted", names[kind], claimed->name);
+    if (time_parse(meta_deletion_timestamp(tree), &deleted) == 0) {
+        c->ending = true;
+        if (deleted / 1000000000 < time_now() - DELETED_LEEWAY)
+            return error_set(err, -EACCES, "%s %s has been deleted", names[kind], claimed->name);
+    }
     bool legacy_secret = c->claims.legacy && kind == BOUND_SECRET;
     if (!legacy_secret && !str_eq(meta_uid(tree), claimed->uid))
         return error_set(err, -EACCES, "%s %s is another one than that of the token", names[kind],
@@ -219,9 +222,11 @@ static void take(account_authn_fn *done, void *arg, const struct user *user,
     done(arg, 0, &copy, audiences, NULL);
 }
 
-static void remember(struct account_check *c, struct known *k, struct encoded *const *found)
+static void remember(struct account_check *c, const struct user *user, struct encoded *const *found)
 {
     struct map *known = &c->a->known;
+    struct known *k = mem_zalloc(sizeof(*k));
+    user_copy(user, &k->user);
     k->audiences = json_incref(c->claims.audiences);
     k->expires = c->claims.expires;
     for (; k->n < c->n; k->n++) {
@@ -245,10 +250,12 @@ static void on_objects(void *arg, int code, struct encoded *const *found, const 
     if (code < 0) {
         refuse(c->done, c->arg, code, err);
     } else {
-        struct known *k = mem_zalloc(sizeof(*k));
-        make_user(&c->claims, &k->user);
-        remember(c, k, found);
-        take(c->done, c->arg, &k->user, c->audiences);
+        struct user user = {.name = NULL};
+        make_user(&c->claims, &user);
+        if (!c->ending)
+            remember(c, &user, found);
+        take(c->done, c->arg, &user, c->audiences);
+        user_done(&user);
     }
     (void)account_authn_cancel(c);
 }
