@@ -94,6 +94,7 @@ struct process_run {
     struct loop_io in_io, out_io, err_io;
     int in_fd, out_fd, err_fd;
     struct strbuf input, out, err;
+    size_t written; /* of the input */
     size_t limit;
     bool ended, timed_out, truncated;
     int status;
@@ -187,10 +188,11 @@ static void on_err(int fd, _unused_ short events, void *arg)
 static void on_in(int fd, _unused_ short events, void *arg)
 {
     struct process_run *run = arg;
-    ssize_t n = run->input.len ? write(fd, run->input.data, run->input.len) : 0;
+    size_t left = run->input.len - run->written;
+    ssize_t n = left ? write(fd, run->input.data + run->written, left) : 0;
     if (n > 0)
-        strbuf_consume(&run->input, (size_t)n);
-    if (run->input.len == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        run->written += (size_t)n;
+    if (run->written == run->input.len || (n < 0 && errno != EAGAIN && errno != EINTR))
         close_io(&run->in_io, &run->in_fd);
 }
 
@@ -302,6 +304,11 @@ int process_run(struct loop *loop, const struct process_spec *spec, const void *
     if (ret)
         *ret = run;
     return 0;
+}
+
+pid_t process_run_pid(const struct process_run *run)
+{
+    return run->pid.pid;
 }
 
 void process_run_cancel(struct process_run *run)

@@ -48,6 +48,8 @@ int process_run(struct loop *loop, const struct process_spec *spec, const void *
                 size_t input_len, size_t limit, uint64_t deadline_ms,
                 void (*cb)(const struct process_result *result, void *arg), void *arg,
                 struct process_run **ret, struct error *err);
+/* Its process ID. */
+pid_t process_run_pid(const struct process_run *run);
 /* Kills the program; its callback is not called. NULL is harmless. */
 void process_run_cancel(struct process_run *run);
 
