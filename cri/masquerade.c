@@ -2,6 +2,7 @@
 #include "cri/masquerade.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 
 #include "base/process.h"
 #include "nl/iptables.h"
@@ -73,7 +74,7 @@ static void on_saved(const struct process_result *result, void *arg)
     const char *saved = strbuf_text(result->out);
     int r = process_result_error(result, "iptables-save", &err);
     if (r == 0)
-        r = iptables_journal_tables(x->journal, saved, tables, &err);
+        r = iptables_journal_tables(x->journal, AF_INET, saved, tables, &err);
     if (r < 0) {
         finish(x, r, &err);
         return;

@@ -115,8 +115,9 @@ int address_delete(struct netlink *nl, int ifindex, const struct ip_prefix *p, s
 }
 
 struct listing {
-    int ifindex;
-    int (*cb)(const struct ip_prefix *p, void *arg);
+    int ifindex;                                      /* of address_list() */
+    int (*one)(const struct ip_prefix *p, void *arg); /* of address_list() */
+    int (*all)(int ifindex, const struct ip_prefix *p, void *arg);
     void *arg;
 };
 
@@ -124,8 +125,7 @@ static int on_address(const struct nlmsghdr *h, void *arg)
 {
     struct listing *l = arg;
     const struct ifaddrmsg *m = nlmsg_data(h);
-    if (h->nlmsg_type != RTM_NEWADDR || (int)m->ifa_index != l->ifindex ||
-        (m->ifa_family != AF_INET && m->ifa_family != AF_INET6))
+    if (h->nlmsg_type != RTM_NEWADDR || (m->ifa_family != AF_INET && m->ifa_family != AF_INET6))
         return 0;
     const struct nlattr *a =
         nlmsg_find_attr((struct nlmsghdr *)(uintptr_t)h, sizeof(*m), IFA_LOCAL);
@@ -135,14 +135,29 @@ static int on_address(const struct nlmsghdr *h, void *arg)
     if (!a || nla_len(a) != (int)ip_addr_size(&p.addr))
         return 0;
     memcpy(p.addr.bytes, nla_data(a), ip_addr_size(&p.addr));
-    return l->cb(&p, l->arg);
+    if (l->all)
+        return l->all((int)m->ifa_index, &p, l->arg);
+    return (int)m->ifa_index == l->ifindex ? l->one(&p, l->arg) : 0;
+}
+
+static int list(struct netlink *nl, int family, struct listing *l, struct error *err)
+{
+    struct ifaddrmsg h = {.ifa_family = (uint8_t)family, .ifa_index = (uint32_t)l->ifindex};
+    return netlink_dump(nl, netlink_message(RTM_GETADDR, NLM_F_DUMP, &h, sizeof(h)), on_address, l,
+                        err, "cannot list addresses");
 }
 
 int address_list(struct netlink *nl, int ifindex, int family,
                  int (*cb)(const struct ip_prefix *p, void *arg), void *arg, struct error *err)
 {
-    struct listing l = {.ifindex = ifindex, .cb = cb, .arg = arg};
-    struct ifaddrmsg h = {.ifa_family = (uint8_t)family, .ifa_index = (uint32_t)ifindex};
-    return netlink_dump(nl, netlink_message(RTM_GETADDR, NLM_F_DUMP, &h, sizeof(h)), on_address, &l,
-                        err, "cannot list addresses");
+    struct listing l = {.ifindex = ifindex, .one = cb, .arg = arg};
+    return list(nl, family, &l, err);
+}
+
+int address_list_all(struct netlink *nl, int family,
+                     int (*cb)(int ifindex, const struct ip_prefix *p, void *arg), void *arg,
+                     struct error *err)
+{
+    struct listing l = {.all = cb, .arg = arg};
+    return list(nl, family, &l, err);
 }

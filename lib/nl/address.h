@@ -32,4 +32,8 @@ int address_add(struct netlink *nl, int ifindex, const struct ip_prefix *p, stru
 /* Calls @cb for each address of @family on the link; a negative result is returned. */
 int address_list(struct netlink *nl, int ifindex, int family,
                  int (*cb)(const struct ip_prefix *p, void *arg), void *arg, struct error *err);
+/* The same for every link. */
+int address_list_all(struct netlink *nl, int family,
+                     int (*cb)(int ifindex, const struct ip_prefix *p, void *arg), void *arg,
+                     struct error *err);
 int address_delete(struct netlink *nl, int ifindex, const struct ip_prefix *p, struct error *err);

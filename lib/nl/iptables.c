@@ -63,19 +63,20 @@ bool iptables_saved_has_rule(const char *saved, const char *table, const char *r
 
 /* ---- tables that were not there before ---- */
 
-static char *record_path(const char *journal, const char *table)
+static char *record_path(const char *journal, int family, const char *table)
 {
-    _cleanup_free_ char *name = str_printf("iptables-table-%s", table);
+    _cleanup_free_ char *name =
+        str_printf("ip%stables-table-%s", family == AF_INET6 ? "6" : "", table);
     return fs_join(journal, name);
 }
 
-int iptables_journal_tables(const char *journal, const char *saved, const char *const *tables,
-                            struct error *err)
+int iptables_journal_tables(const char *journal, int family, const char *saved,
+                            const char *const *tables, struct error *err)
 {
     for (; journal && *tables; tables++) {
         if (iptables_saved_has_table(saved, *tables))
             continue;
-        _cleanup_free_ char *path = record_path(journal, *tables);
+        _cleanup_free_ char *path = record_path(journal, family, *tables);
         int r = fs_mkdirs(journal, 0700, err);
         if (r == 0 && !fs_exists(path))
             r = fs_write_atomic(path, "", 0, 0600, FS_DURABLE, err);
@@ -108,7 +109,7 @@ static void batch_add(struct strbuf *batch, int type, int flags, int family, int
 }
 
 /* nf_tables takes changes only in batches, in one send, between a begin and an end. */
-static int delete_nft_table(const char *table, struct error *err)
+static int delete_nft_table(int family, const char *table, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf batch = STRBUF_INIT;
     union {
@@ -116,7 +117,7 @@ static int delete_nft_table(const char *table, struct error *err)
         struct nlmsghdr head;
     } answer;
     batch_add(&batch, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
-    batch_add(&batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, AF_INET, 0,
+    batch_add(&batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, family, 0,
               NFTA_TABLE_NAME, table);
     batch_add(&batch, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
     _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
@@ -129,19 +130,19 @@ static int delete_nft_table(const char *table, struct error *err)
     return e->error ? error_errno(err, e->error, "delete table ip %s", table) : 0;
 }
 
-static int delete_empty_tables(const char *journal, struct error *err)
+static int delete_empty_tables(const char *journal, int family, const char *save, struct error *err)
 {
     int first = 0;
     for (size_t i = 0; journal && i < ARRAY_SIZE(nft_tables); i++) {
-        _cleanup_free_ char *path = record_path(journal, nft_tables[i]);
+        _cleanup_free_ char *path = record_path(journal, family, nft_tables[i]);
         _cleanup_strbuf_ struct strbuf saved = STRBUF_INIT;
-        const char *const argv[] = {"iptables-nft-save", "-t", nft_tables[i], NULL};
+        const char *const argv[] = {save, "-t", nft_tables[i], NULL};
         if (!fs_exists(path))
             continue;
         int r = process_call(argv, &saved, NULL);
         if (r == 0 && iptables_saved_has_table(strbuf_text(&saved), nft_tables[i]) &&
             !any_line(strbuf_text(&saved), nft_tables[i], is_content, NULL))
-            r = delete_nft_table(nft_tables[i], first ? NULL : err);
+            r = delete_nft_table(family, nft_tables[i], first ? NULL : err);
         if (r < 0 && r != -ENOENT && !first)
             first = r;
     }
@@ -240,10 +241,26 @@ static int remove_flavour(const char *save, const char *program, bool (*is_ours)
 int iptables_remove_chains(const char *journal, bool (*is_ours)(const char *chain),
                            struct error *err)
 {
-    int first = remove_flavour("iptables-nft-save", "iptables-nft-restore", is_ours, err);
-    int r = remove_flavour("iptables-legacy-save", "iptables-legacy-restore", is_ours,
+    static const struct {
+        int family;
+        const char *nft_save, *nft_restore, *legacy_save, *legacy_restore;
+    } programs[] = {{AF_INET, "iptables-nft-save", "iptables-nft-restore", "iptables-legacy-save",
+                     "iptables-legacy-restore"},
+                    {AF_INET6, "ip6tables-nft-save", "ip6tables-nft-restore",
+                     "ip6tables-legacy-save", "ip6tables-legacy-restore"}};
+    int first = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+        if (programs[i].family == AF_INET6 && !fs_exists("/proc/net/if_inet6"))
+            continue; /* a kernel without IPv6 */
+        int r = remove_flavour(programs[i].nft_save, programs[i].nft_restore, is_ours,
+                               first ? NULL : err);
+        first = first ? first : r;
+        r = remove_flavour(programs[i].legacy_save, programs[i].legacy_restore, is_ours,
                            first ? NULL : err);
-    first = first ? first : r;
-    r = delete_empty_tables(journal, first ? NULL : err);
-    return first ? first : r;
+        first = first ? first : r;
+        r = delete_empty_tables(journal, programs[i].family, programs[i].nft_save,
+                                first ? NULL : err);
+        first = first ? first : r;
+    }
+    return first;
 }

@@ -16,12 +16,13 @@ bool iptables_saved_has_table(const char *saved, const char *table);
 bool iptables_saved_has_rule(const char *saved, const char *table, const char *rule);
 
 /* Journals each of @tables (NULL-terminated) that @saved lacks, before it comes into being.
- * @journal NULL: no journal. 0 or -errno. */
-int iptables_journal_tables(const char *journal, const char *saved, const char *const *tables,
-                            struct error *err);
+ * @family: AF_INET or AF_INET6. @journal NULL: no journal. 0 or -errno. */
+int iptables_journal_tables(const char *journal, int family, const char *saved,
+                            const char *const *tables, struct error *err);
 
-/* Removes every chain that @is_ours and every rule that jumps to one, in both flavours; then
- * deletes journalled tables that are empty. Waits for the programs: for commands, not for daemons.
- * A flavour that is not installed is passed over. Continues past errors; returns the first. */
+/* Removes every chain that @is_ours and every rule that jumps to one, in both flavours and
+ * families; then deletes journalled tables that are empty. Waits for the programs: for commands,
+ * not for daemons. A flavour that is not installed is passed over. Continues past errors; returns
+ * the first. */
 int iptables_remove_chains(const char *journal, bool (*is_ours)(const char *chain),
                            struct error *err);
