@@ -1,39 +1,31 @@
 /*
- * Services and endpoint slices → ports with their endpoints; see plan.h.
+ * The plan's input and its bookkeeping; see plan.h.
  *
- * The input objects are kept decoded; a service is computed again when it or one of its slices has
- * changed and somebody asks. Which endpoints are usable: ready ones; when there is none, those
- * that still serve while they terminate.
+ * Theory of operation. Every service has an entry with its decoded object and slices. A change of
+ * an object marks its service dirty; a change of who owns an address or port (claims.h) marks the
+ * others concerned. plan_refresh() computes dirty entries and compares with what it had. Nothing
+ * here grows with the number of services but the maps.
  */
 #include "proxy/plan.h"
 
-#include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
-#include "base/digest.h"
 #include "base/strbuf.h"
-#include "proxy/objects.h"
+#include "proxy/plan_internal.h"
 
-#define LABEL_SERVICE      "kubernetes.io/service-name"
-#define LABEL_PROXY        "service.kubernetes.io/service-proxy-name"
-#define AFFINITY_DEFAULT_S 10800
+#define LABEL_SERVICE  "kubernetes.io/service-name"
+#define LABEL_PROXY    "service.kubernetes.io/service-proxy-name"
+#define LABEL_HEADLESS "service.kubernetes.io/headless"
+#define PORTS_MAX      4096   /* of one service: all of etcd's value limit would be some 20,000 */
+#define ENDPOINTS_MAX  100000 /* of one slice; the API allows 1,000 */
 
-struct plan {
-    char *node;
-    struct map services; /* key → struct service (decoded) */
-    struct map slices;   /* key → struct slice (decoded) */
-    struct map wanted;   /* key → struct plan_service */
-    struct map dirty;    /* services to compute again; told by plan_take_dirty() */
-};
-
-/* ---- freeing ---- */
-
-static void service_free(void *p)
+static void service_free(struct service *s)
 {
-    decode_done(&proxy_service_type, p);
-    free(p);
+    if (s) {
+        decode_done(&proxy_service_type, s);
+        free(s);
+    }
 }
 
 static void slice_free(void *p)
@@ -42,61 +34,58 @@ static void slice_free(void *p)
     free(p);
 }
 
-static void port_done(struct plan_port *port)
+static void entry_free(void *p)
 {
-    for (size_t i = 0; i < port->n_external_ips; i++)
-        free(port->external_ips[i]);
-    for (size_t i = 0; i < port->n_endpoints; i++)
-        free(port->endpoints[i].ip);
-    free(port->external_ips);
-    free(port->endpoints);
-    free(port->title);
-    free(port->id);
-    free(port->protocol);
-    free(port->cluster_ip);
+    struct plan_entry *e = p;
+    service_free(e->service);
+    map_clear(&e->slices);
+    (void)plan_service_unref(e->result);
+    free(e->key);
+    free(e);
 }
 
-static void plan_service_free(void *p)
-{
-    struct plan_service *s = p;
-    for (size_t i = 0; i < s->n_ports; i++)
-        port_done(&s->ports[i]);
-    free(s->ports);
-    free(s->key);
-    free(s);
-}
-
-struct plan *plan_new(const char *node)
+struct plan *plan_new(const struct plan_config *config)
 {
     struct plan *p = mem_zalloc(sizeof(*p));
-    *p = (struct plan){.node = str_dup(node),
-                       .services = MAP_INIT(service_free),
-                       .slices = MAP_INIT(slice_free),
-                       .wanted = MAP_INIT(plan_service_free),
-                       .dirty = MAP_INIT(NULL)};
+    *p = (struct plan){.config = *config,
+                       .node = str_dup(config->node),
+                       .proxy_name = str_dup(config->proxy_name),
+                       .entries = MAP_INIT(entry_free),
+                       .slice_of = MAP_INIT(free),
+                       .results = MAP_INIT(NULL),
+                       .dirty = MAP_INIT(NULL),
+                       .claims = claims_new()};
     return p;
 }
 
 struct plan *plan_free(struct plan *p)
 {
     if (p) {
-        map_clear(&p->services);
-        map_clear(&p->slices);
-        map_clear(&p->wanted);
+        map_clear(&p->results);
+        map_clear(&p->entries);
+        map_clear(&p->slice_of);
         map_clear(&p->dirty);
+        (void)claims_free(p->claims);
         free(p->node);
+        free(p->proxy_name);
+        free(p->zone);
         free(p);
     }
     return NULL;
 }
 
-/* ---- input ---- */
-
-static bool is_ipv4(const char *text)
+static struct plan_entry *entry_of(struct plan *p, const char *key)
 {
-    struct in_addr a;
-    return text && inet_pton(AF_INET, text, &a) == 1;
+    struct plan_entry *e = map_get(&p->entries, key);
+    if (!e) {
+        e = mem_zalloc(sizeof(*e));
+        *e = (struct plan_entry){.key = str_dup(key), .slices = MAP_INIT(slice_free)};
+        map_set(&p->entries, key, e);
+    }
+    return e;
 }
+
+/* ---- services ---- */
 
 static bool good_port(int64_t port)
 {
@@ -105,249 +94,193 @@ static bool good_port(int64_t port)
 
 static int check_service(const struct service *s, struct error *err)
 {
-    bool has_ip = s->cluster_ip && *s->cluster_ip && !str_eq(s->cluster_ip, "None");
-    if (has_ip && !is_ipv4(s->cluster_ip))
-        return error_set_field(err, -EINVAL, "spec.clusterIP",
-                               "spec.clusterIP: \"%s\" is not an IPv4 address; other families are "
-                               "not served yet",
-                               s->cluster_ip);
+    if (s->ports.count > PORTS_MAX)
+        return error_set_field(err, -EINVAL, "spec.ports", "spec.ports: more than %d", PORTS_MAX);
     for (size_t i = 0; i < s->ports.count; i++) {
         const struct service_port *port = &s->ports.items[i];
-        if (!good_port(port->port) || (port->node_port && !good_port(port->node_port)))
-            return error_set_field(err, -EINVAL, "spec.ports", "spec.ports[%zu]: not a port", i);
+        if (!good_port(port->port))
+            return error_set_field(err, -EINVAL, "spec.ports", "spec.ports[%zu].port: not a port",
+                                   i);
+        if (port->node_port && !good_port(port->node_port))
+            return error_set_field(err, -EINVAL, "spec.ports",
+                                   "spec.ports[%zu].nodePort: not a port", i);
+        if (!plan_protocol(port->protocol))
+            return error_set_field(err, -EINVAL, "spec.ports",
+                                   "spec.ports[%zu].protocol: \"%s\" is none of TCP, UDP, SCTP", i,
+                                   port->protocol);
     }
+    if (s->health_port && !good_port(s->health_port))
+        return error_set_field(err, -EINVAL, "spec.healthCheckNodePort",
+                               "spec.healthCheckNodePort: not a port");
     return 0;
+}
+
+static bool has_cluster_ip(const struct service *s)
+{
+    return (s->cluster_ip && *s->cluster_ip && !str_eq(s->cluster_ip, "None")) ||
+           (s->cluster_ips.count && *s->cluster_ips.items[0] &&
+            !str_eq(s->cluster_ips.items[0], "None"));
+}
+
+static bool is_ours(const struct plan *p, const struct service *s)
+{
+    return !str_eq(s->type, "ExternalName") && has_cluster_ip(s) &&
+           !string_map_get(&s->labels, LABEL_HEADLESS) &&
+           str_eq(string_map_get(&s->labels, LABEL_PROXY), p->proxy_name);
+}
+
+/* @s (taken; NULL: none) is the entry's service from now on. */
+static void replace_service(struct plan *p, struct plan_entry *e, struct service *s)
+{
+    struct map claimed = MAP_INIT(NULL);
+    if (s)
+        plan_claims_of(s, &claimed);
+    claims_set(p->claims, e->key, s ? s->created : 0, &claimed, &p->dirty);
+    map_clear(&claimed);
+    service_free(e->service);
+    e->service = s;
+    map_set(&p->dirty, e->key, NULL);
 }
 
 int plan_service_set(struct plan *p, const char *key, const json_t *service, struct error *err)
 {
     struct service *s = mem_zalloc(sizeof(*s));
-    map_set(&p->dirty, key, NULL);
     int r = decode(&proxy_service_type, service, s, err);
-    if (r == 0)
+    bool ours = r == 0 && is_ours(p, s);
+    if (ours)
         r = check_service(s, err);
-    bool ours = r == 0 && !str_eq(s->type, "ExternalName") && s->cluster_ip && *s->cluster_ip &&
-                !str_eq(s->cluster_ip, "None") && !string_map_get(&s->labels, LABEL_PROXY);
-    if (!ours) {
+    if (!ours || r < 0) {
         service_free(s);
-        map_remove(&p->services, key);
+        plan_service_remove(p, key);
         return r;
     }
-    map_set(&p->services, key, s);
+    replace_service(p, entry_of(p, key), s);
     return 0;
 }
 
 void plan_service_remove(struct plan *p, const char *key)
 {
-    if (map_remove(&p->services, key))
-        map_set(&p->dirty, key, NULL);
+    struct plan_entry *e = map_get(&p->entries, key);
+    if (e && e->service)
+        replace_service(p, e, NULL);
 }
+
+/* ---- slices ---- */
 
 /* "ns/name" of the service a slice belongs to; NULL when it names none. The caller frees. */
 static char *service_of(const struct slice *s)
 {
     const char *name = string_map_get(&s->labels, LABEL_SERVICE);
-    return name && s->ns ? str_printf("%s/%s", s->ns, name) : NULL;
+    return name && *name && s->ns ? str_printf("%s/%s", s->ns, name) : NULL;
 }
 
-static void mark_service_of(struct plan *p, const char *slice_key)
-{
-    const struct slice *old = map_get(&p->slices, slice_key);
-    _cleanup_free_ char *key = old ? service_of(old) : NULL;
-    if (key)
-        map_set(&p->dirty, key, NULL);
-}
-
+/* What cannot be an endpoint is passed over when endpoints are chosen; here it is said. */
 static int check_slice(const struct slice *s, struct error *err)
 {
-    for (size_t i = 0; i < s->endpoints.count; i++)
-        for (size_t k = 0; k < s->endpoints.items[i].addresses.count; k++)
-            if (!is_ipv4(s->endpoints.items[i].addresses.items[k]))
-                return error_set_field(err, -EINVAL, "endpoints",
-                                       "endpoints[%zu].addresses[%zu]: \"%s\" is not an IPv4 "
-                                       "address",
-                                       i, k, s->endpoints.items[i].addresses.items[k]);
+    int family = str_eq(s->address_type, "IPv4") ? AF_INET : AF_INET6;
+    for (size_t i = 0; i < s->ports.count; i++)
+        if (s->ports.items[i].port < 0 || s->ports.items[i].port > 65535 ||
+            !plan_protocol(s->ports.items[i].protocol))
+            return error_set_field(err, -EINVAL, "ports", "ports[%zu]: not a port", i);
+    for (size_t i = 0; i < s->endpoints.count; i++) {
+        const struct string_list *addresses = &s->endpoints.items[i].addresses;
+        struct ip_addr ip;
+        if (addresses->count && (ip_addr_parse(addresses->items[0], &ip) < 0 ||
+                                 ip.family != family || !plan_endpoint_address_ok(&ip)))
+            return error_set_field(err, -EINVAL, "endpoints",
+                                   "endpoints[%zu].addresses[0]: \"%s\" is no %s address an "
+                                   "endpoint can have",
+                                   i, addresses->items[0], s->address_type);
+    }
     return 0;
 }
 
 int plan_slice_set(struct plan *p, const char *key, const json_t *slice, struct error *err)
 {
     struct slice *s = mem_zalloc(sizeof(*s));
-    mark_service_of(p, key);
     int r = decode(&proxy_slice_type, slice, s, err);
-    bool ipv4 = r == 0 && str_eq(s->address_type, "IPv4");
-    if (ipv4)
-        r = check_slice(s, err);
-    if (r < 0 || !ipv4) {
+    if (r == 0 && s->endpoints.count > ENDPOINTS_MAX)
+        r = error_set_field(err, -EINVAL, "endpoints", "endpoints: more than %d", ENDPOINTS_MAX);
+    _cleanup_free_ char *service = r == 0 ? service_of(s) : NULL;
+    bool addresses = str_eq(s->address_type, "IPv4") || str_eq(s->address_type, "IPv6");
+    if (!service || !addresses || !str_eq(map_get(&p->slice_of, key), service))
+        plan_slice_remove(p, key);
+    if (!service || !addresses) { /* a slice of names, or of nobody */
         slice_free(s);
-        map_remove(&p->slices, key);
         return r;
     }
-    map_set(&p->slices, key, s);
-    mark_service_of(p, key);
-    return 0;
+    r = check_slice(s, err);
+    map_set(&entry_of(p, service)->slices, key, s);
+    map_set(&p->dirty, service, NULL);
+    map_set(&p->slice_of, key, TAKE_PTR(service));
+    return r;
 }
 
 void plan_slice_remove(struct plan *p, const char *key)
 {
-    mark_service_of(p, key);
-    map_remove(&p->slices, key);
-}
-
-/* ---- computing ---- */
-
-void plan_hash(const char *text, char out[17])
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    char hex[SHA256_HEX_LEN + 1];
-    sha256_hex(text, strlen(text), hex);
-    /* 16 characters of 5 bits are the first 10 bytes. */
-    unsigned bits = 0, n_bits = 0, n = 0;
-    for (size_t i = 0; i < 20 && n < 16; i++) {
-        unsigned digit = (unsigned)(hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
-        bits = (bits << 4) | digit;
-        n_bits += 4;
-        if (n_bits >= 5) {
-            out[n++] = alphabet[(bits >> (n_bits - 5)) & 31];
-            n_bits -= 5;
-            bits &= (1U << n_bits) - 1;
-        }
-    }
-    out[n] = '\0';
-}
-
-static int slice_port(const struct slice *s, const struct service_port *port)
-{
-    for (size_t i = 0; i < s->ports.count; i++) {
-        const struct slice_port *sp = &s->ports.items[i];
-        if (str_eq(sp->name ? sp->name : "", port->name ? port->name : "") &&
-            str_eq(sp->protocol ? sp->protocol : "TCP", port->protocol ? port->protocol : "TCP"))
-            return (int)sp->port;
-    }
-    return 0;
-}
-
-static int by_address(const void *a, const void *b)
-{
-    const struct plan_endpoint *x = a, *y = b;
-    int c = strcmp(x->ip, y->ip);
-    return c ? c : x->port - y->port;
-}
-
-static void add_endpoint(struct plan_port *port, const char *ip, int number, bool local)
-{
-    for (size_t i = 0; i < port->n_endpoints;
-         i++) /* slices may overlap while one replaces another */
-        if (port->endpoints[i].port == number && str_eq(port->endpoints[i].ip, ip))
-            return;
-    port->endpoints = mem_grow(port->endpoints, port->n_endpoints + 1, sizeof(*port->endpoints));
-    port->endpoints[port->n_endpoints++] =
-        (struct plan_endpoint){.ip = str_dup(ip), .port = number, .local = local};
-}
-
-/* Adds what is usable: ready endpoints, or (with @terminating) those that serve until they end. */
-static void gather(const struct plan *p, const char *key, const struct service_port *from,
-                   struct plan_port *port, bool terminating)
-{
-    MAP_FOR_EACH(e, &p->slices) {
-        const struct slice *s = map_value(e);
-        const char *name = string_map_get(&s->labels, LABEL_SERVICE);
-        size_t ns_len = s->ns ? strlen(s->ns) : 0;
-        if (!name || !ns_len || strncmp(key, s->ns, ns_len) != 0 || key[ns_len] != '/' ||
-            !str_eq(key + ns_len + 1, name))
-            continue;
-        int number = slice_port(s, from);
-        if (!good_port(number))
-            continue;
-        for (size_t i = 0; i < s->endpoints.count; i++) {
-            const struct endpoint *ep = &s->endpoints.items[i];
-            bool ready = !ep->ready.set || ep->ready.value;
-            bool serving = ep->serving.set ? ep->serving.value : ready;
-            if (terminating ? !(serving && ep->terminating.value) : !ready)
-                continue;
-            if (ep->addresses.count)
-                add_endpoint(port, ep->addresses.items[0], number, str_eq(ep->node_name, p->node));
-        }
-    }
-}
-
-static char *lower(const char *s)
-{
-    char *copy = str_dup(s);
-    for (char *c = copy; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return copy;
-}
-
-static void add_external(struct plan_port *port, const char *ip)
-{
-    if (!is_ipv4(ip))
+    _cleanup_free_ char *service = map_take(&p->slice_of, key);
+    struct plan_entry *e = service ? map_get(&p->entries, service) : NULL;
+    if (!e)
         return;
-    port->external_ips =
-        mem_grow(port->external_ips, port->n_external_ips + 1, sizeof(*port->external_ips));
-    port->external_ips[port->n_external_ips++] = str_dup(ip);
+    map_remove(&e->slices, key);
+    map_set(&p->dirty, service, NULL);
 }
 
-static void compute_port(const struct plan *p, const char *key, const struct service *s,
-                         const struct service_port *from, struct plan_port *port)
+void plan_set_zone(struct plan *p, const char *zone)
 {
-    char id[17];
-    bool named = from->name && *from->name;
-    *port = (struct plan_port){.title = named ? str_printf("%s:%s", key, from->name) : str_dup(key),
-                               .protocol = lower(from->protocol ? from->protocol : "TCP"),
-                               .cluster_ip = str_dup(s->cluster_ip),
-                               .port = (int)from->port,
-                               .node_port = (int)from->node_port,
-                               .internal_local = str_eq(s->internal_policy, "Local"),
-                               .external_local = str_eq(s->external_policy, "Local")};
-    if (str_eq(s->affinity, "ClientIP"))
-        port->affinity_seconds =
-            s->affinity_seconds.set ? (int)s->affinity_seconds.value : AFFINITY_DEFAULT_S;
-    _cleanup_free_ char *hashed = str_printf("%s%s", port->title, port->protocol);
-    plan_hash(hashed, id);
-    port->id = str_dup(id);
-    for (size_t i = 0; i < s->external_ips.count; i++)
-        add_external(port, s->external_ips.items[i]);
-    for (size_t i = 0; i < s->ingress.count; i++)
-        if (s->ingress.items[i].ip)
-            add_external(port, s->ingress.items[i].ip);
-    gather(p, key, from, port, false);
-    if (!port->n_endpoints)
-        gather(p, key, from, port, true);
-    if (port->n_endpoints)
-        qsort(port->endpoints, port->n_endpoints, sizeof(*port->endpoints), by_address);
+    const char *wanted = zone && *zone ? zone : NULL;
+    if (str_eq(p->zone, wanted))
+        return;
+    free(p->zone);
+    p->zone = str_dup(wanted);
+    MAP_FOR_EACH(e, &p->entries) {
+        map_set(&p->dirty, map_key(e), NULL);
+    }
 }
 
-static void compute(struct plan *p, const char *key)
+/* ---- the result ---- */
+
+static void refresh(struct plan *p, const char *key, plan_changed_fn changed, void *arg)
 {
-    const struct service *s = map_get(&p->services, key);
-    if (!s) {
-        map_remove(&p->wanted, key);
+    struct plan_entry *e = map_get(&p->entries, key);
+    if (!e)
+        return;
+    struct plan_service *old = e->result;
+    struct plan_service *now = e->service ? plan_compute(p, e) : NULL;
+    if (old && now && plan_service_equal(old, now)) {
+        (void)plan_service_unref(now);
         return;
     }
-    struct plan_service *w = mem_zalloc(sizeof(*w));
-    w->key = str_dup(key);
-    w->ports = mem_zalloc((s->ports.count + 1) * sizeof(*w->ports));
-    for (size_t i = 0; i < s->ports.count; i++)
-        compute_port(p, key, s, &s->ports.items[i], &w->ports[w->n_ports++]);
-    map_set(&p->wanted, key, w);
+    e->result = now;
+    if (now)
+        map_set(&p->results, key, now);
+    else
+        map_remove(&p->results, key);
+    if (old || now)
+        changed(arg, old, now);
+    (void)plan_service_unref(old);
+    if (!now && !map_count(&e->slices))
+        map_remove(&p->entries, key);
 }
 
-void plan_take_dirty(struct plan *p, struct map *ret_keys)
+size_t plan_refresh(struct plan *p, plan_changed_fn changed, void *arg)
 {
-    *ret_keys = p->dirty;
+    struct map dirty = p->dirty;
+    size_t n = map_count(&dirty);
     p->dirty = (struct map)MAP_INIT(NULL);
-    MAP_FOR_EACH(e, ret_keys) {
-        compute(p, map_key(e));
+    MAP_FOR_EACH(e, &dirty) {
+        refresh(p, map_key(e), changed, arg);
     }
+    map_clear(&dirty);
+    return n;
 }
 
-const struct plan_service *plan_get(struct plan *p, const char *key)
+const struct plan_service *plan_get(const struct plan *p, const char *key)
 {
-    return map_get(&p->wanted, key);
+    return map_get(&p->results, key);
 }
 
-const struct map *plan_services(struct plan *p)
+const struct map *plan_services(const struct plan *p)
 {
-    return &p->wanted;
+    return &p->results;
 }
