@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/times.h"
+#include "proxy/flows.h"
 #include "proxy/health.h"
 #include "proxy/modes.h"
 #include "proxy/objects.h"
@@ -35,6 +36,7 @@ struct proxy {
     size_t n_proxiers;
     struct proxy_metrics metrics;
     struct health *health;
+    struct flows *flows;
     struct map triggers; /* service key → int64_t *, when its slices began to change */
     struct map problems; /* service key → what was said of it */
     size_t service_pending, endpoint_pending;
@@ -254,10 +256,14 @@ static void on_synced(void *arg, const char *error)
         p->env.synced(p->env.arg, 0, error);
 }
 
-static void on_replaced(_unused_ void *arg, _unused_ int family,
-                        _unused_ const struct plan_service *old,
-                        _unused_ const struct plan_service *now)
+static void on_replaced(void *arg, int family, const struct plan_service *old,
+                        const struct plan_service *now)
 {
+    struct proxy *p = arg;
+    if (old || now)
+        flows_replaced(p->flows, family, old, now);
+    else
+        flows_flush(p->flows);
 }
 
 void proxy_start(struct proxy *p)
@@ -385,6 +391,8 @@ int proxy_new(struct proxy **ret, struct loop *loop, struct config *config,
         r = start_addresses(p, err);
     }
     if (r == 0)
+        r = flows_new(&p->flows, address_monitor_get(p->addresses), p->metrics.conntrack, err);
+    if (r == 0)
         r = start_proxiers(p, ipv6, err);
     if (r == 0)
         r = start_health(p, err);
@@ -403,6 +411,7 @@ struct proxy *proxy_free(struct proxy *p)
     (void)health_free(p->health);
     for (size_t i = 0; i < p->n_proxiers; i++)
         (void)proxier_free(p->proxiers[i]);
+    (void)flows_free(p->flows);
     (void)address_monitor_free(p->addresses);
     loop_deferred_done(&p->refresh);
     (void)plan_free(p->plan);

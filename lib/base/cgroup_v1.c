@@ -184,9 +184,9 @@ static int kill_round(const struct cgroups *cgs, const char *path, pid_t **befor
     return r;
 }
 
-/* Whoever was sent SIGKILL forks no more: when a round finds nobody new, all are dying. Those who fork
- * faster than that are frozen first (which takes milliseconds even for an empty group); they die
- * when thawed. */
+/* Whoever was sent SIGKILL forks no more: when a round finds nobody new, all are dying. Those who
+ * fork faster than that are frozen first (which takes milliseconds even for an empty group); they
+ * die when thawed. */
 static int v1_kill(const struct cgroups *cgs, const char *path, struct error *err)
 {
     _cleanup_free_ pid_t *before = NULL;

@@ -31,6 +31,7 @@ ok() {
 }
 # is GOT EXPECTED DESCRIPTION
 is() { if [ "$1" = "$2" ]; then pass "$3"; else fail "$3" "     got: $1" "expected: $2"; fi; }
+isnt() { if [ "$1" != "$2" ]; then pass "$3"; else fail "$3" "got: $1"; fi; }
 # like GOT REGEX DESCRIPTION (extended regular expression)
 like() { if [[ $1 =~ $2 ]]; then pass "$3"; else fail "$3" "     got: $1" "no match: $2"; fi; }
 unlike() { if [[ $1 =~ $2 ]]; then fail "$3" "     got: $1" "matches: $2"; else pass "$3"; fi; }
