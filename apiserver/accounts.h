@@ -20,6 +20,7 @@ struct accounts_options {
     const char *signing_key_file; /* NULL: no tokens are given out */
     const char *jwks_uri;         /* for the discovery document; NULL: this server's */
     int64_t max_expiration_s;     /* longest lifetime given out; 0: what is asked for */
+    bool mount;                   /* pods get a volume with a token */
     bool extend; /* tokens of pods live for a year, and warn when they should have been replaced */
 };
 

@@ -11,24 +11,30 @@
 #include "kube/meta.h"
 #include "kube/status.h"
 
+/* Between looks at what is not there yet (VERDICT_LATER): with WRITE_ATTEMPTS, about 2 s in all. */
+#define LATER_MS 200
+
 struct change {
     struct change_spec spec;
     char *ns, *name, *key;
     struct plan plan;
     struct store_request *call;
     struct loop_deferred start;
+    struct loop_timer later;
     int attempts;
     change_fn *done;
     void *done_arg;
     struct encoded *written; /* what the transaction under way will leave behind */
     char *text;              /* its stored form */
     size_t text_len;
+    int64_t revision; /* of the object that it replaces; 0: none */
     bool removing;
 };
 
 static void change_free(struct change *c)
 {
     loop_deferred_done(&c->start);
+    loop_timer_done(&c->later);
     plan_done(&c->plan);
     (void)encoded_unref(c->written);
     free(c->ns);
@@ -95,7 +101,8 @@ static void on_written(void *arg, int code, const struct store_txn_result *resul
     if (code == 0) {
         service_committed(c->spec.srv, &c->plan, result->revision);
         if (!c->removing)
-            c->written = encoded_new(c->key, c->text, c->text_len, result->revision, NULL);
+            c->written = encoded_new(c->key, c->text, c->text_len,
+                                     c->spec.dry_run ? c->revision : result->revision, NULL);
         finish_object(c, c->written, c->removing, false);
         return;
     }
@@ -159,12 +166,9 @@ static void submit(struct change *c, struct encoded *old, json_t *tree, json_t *
         }
         plan_object(c, next);
     }
-    if (c->spec.dry_run) {
-        if (!c->removing)
-            c->written = encode_at(c, next, revision);
-        finish_object(c, c->written, c->removing, false);
-        return;
-    }
+    c->revision = revision;
+    if (c->spec.dry_run)
+        plan_drop_ops(&c->plan);
     plan_guard(&c->plan, c->key, old ? STORE_AT_REVISION : STORE_ABSENT, revision);
     c->call = plan_submit(&c->plan, c->spec.srv->store, on_written, c);
 }
@@ -212,6 +216,15 @@ static void attempt(struct change *c, const struct learned *current)
             conflict(c);
         else
             loop_defer(&c->start);
+        return;
+    case VERDICT_LATER:
+        if (++c->attempts >= WRITE_ATTEMPTS) {
+            finish_status(c, status);
+            return;
+        }
+        json_decref(status);
+        plan_forget(&c->plan);
+        loop_timer_set(&c->later, LATER_MS);
         return;
     case VERDICT_WRITE:
     case VERDICT_REMOVE:
@@ -265,6 +278,7 @@ struct change *change_start(const struct change_spec *spec, change_fn *done, voi
     c->done_arg = arg;
     plan_init(&c->plan);
     loop_deferred_init(&c->start, spec->srv->loop, on_start, c);
+    loop_timer_init(&c->later, spec->srv->loop, "change that waits", on_start, c);
     loop_defer(&c->start);
     return c;
 }

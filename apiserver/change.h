@@ -14,6 +14,8 @@ enum verdict {
     VERDICT_NOTHING, /* leave it as it is */
     VERDICT_REFUSE,  /* *status says why */
     VERDICT_AGAIN,   /* change_rename() was called: decide again, as if there were no object */
+    VERDICT_LATER,   /* something that is about to come is not there yet: decide again in a while;
+                      *status says what is missing, for when it does not come */
 };
 
 struct change;
@@ -23,7 +25,7 @@ struct change_spec {
     const struct route *route;
     const char *ns, *name;
     bool create;          /* most likely it is not there: don't read first */
-    bool dry_run;         /* decide, but write nothing */
+    bool dry_run;         /* decide and check the guards, but write nothing */
     bool guard_namespace; /* the namespace must exist and not be terminating */
     /* Decides. @old is NULL when there is no object; @tree is a tree of it with its
      * resourceVersion, which the callee may change (it is thrown away). May be called again after

@@ -1,5 +1,5 @@
 /* The create verb. */
-#include "apiserver/change.h"
+#include "apiserver/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
 #include "apiserver/server.h"
@@ -37,19 +37,32 @@ static enum verdict make(void *arg, const struct encoded *old, json_t *tree, str
                          json_t **next, json_t **status)
 {
     struct create_op *op = arg;
+    struct request *r = op->r;
     (void)tree;
-    (void)plan;
     if (old && op->generated) {
         _cleanup_free_ char *name = meta_generated_name(meta_generate_name(op->obj));
         meta_set(op->obj, "name", name);
-        change_rename(op->r->change, name);
+        change_rename(r->change, name);
         return VERDICT_AGAIN;
     }
     if (old) {
-        *status = status_already_exists(&op->r->route->about, meta_name(op->obj));
+        *status = status_already_exists(&r->route->about, meta_name(op->obj));
         return VERDICT_REFUSE;
     }
-    *next = json_deep_copy(op->obj);
+    _cleanup_json_ json_t *obj = json_deep_copy(op->obj);
+    const struct admission admission = {.srv = r->srv,
+                                        .route = r->route,
+                                        .user = &r->user,
+                                        .ns = r->info.namespace_,
+                                        .name = meta_name(obj),
+                                        .plan = plan};
+    enum verdict verdict = admit_create(&admission, obj, status);
+    if (verdict != VERDICT_WRITE)
+        return verdict;
+    *status = object_complete_new(r->route, obj);
+    if (*status)
+        return VERDICT_REFUSE;
+    *next = TAKE_PTR(obj);
     return VERDICT_WRITE;
 }
 
@@ -74,8 +87,6 @@ void verb_create(struct request *r)
             op->generated = true;
         }
     }
-    if (!status)
-        status = object_complete_new(r->route, op->obj);
     if (status) {
         reply_status(r, status);
         return;

@@ -87,6 +87,8 @@ static void add_authentication(struct table *t, struct flags *f)
          "DURATION", "longest lifetime of a token (no limit)"},
         {"service-account-extend-token-expiration", 0, OPTION_BOOL, &a->extend, NULL,
          "let tokens of pods live for a year (true)"},
+        {"service-account-mount", 0, OPTION_BOOL, &a->mount, NULL,
+         "give pods a volume with a token (true)"},
     };
     add(t, defs, ARRAY_SIZE(defs));
 }
@@ -121,7 +123,7 @@ int flags_parse(struct flags *f, int argc, char **argv, struct error *err)
                         .compact_interval = COMPACT_SECONDS,
                         .service_cidr = "10.96.0.0/16",
                         .node_ports = "30000-32767",
-                        .accounts = {.extend = true}};
+                        .accounts = {.extend = true, .mount = true}};
     struct table t = {.n = 0};
     add_store(&t, f);
     add_serving(&t, f);

@@ -137,15 +137,6 @@ static json_t *invalid(const struct route *route, const char *name, struct field
     return status;
 }
 
-/* Pods act as their namespace's account unless they name one. */
-static void default_account(const struct route *route, json_t *obj)
-{
-    const char *name = json_path_string(obj, "spec.serviceAccountName");
-    const char *old_name = json_path_string(obj, "spec.serviceAccount");
-    if (str_eq(route->res->kind, "Pod") && !(name && *name) && !(old_name && *old_name))
-        (void)json_path_set(obj, "spec.serviceAccountName", json_string("default"));
-}
-
 json_t *object_complete_new(const struct route *route, json_t *obj)
 {
     static const char *const not_yours[] = {
@@ -161,7 +152,6 @@ json_t *object_complete_new(const struct route *route, json_t *obj)
     random_uuid(uid);
     meta_set(obj, "uid", uid);
     (void)json_object_set_new(meta, "creationTimestamp", object_now());
-    default_account(route, obj);
     object_default(route->res, obj);
     object_prepare_create(route->res, obj);
     struct field_errors errs = FIELD_ERRORS_INIT;

@@ -11,15 +11,26 @@ void plan_init(struct plan *plan)
     plan->learned = (struct map)MAP_INIT(free);
 }
 
-void plan_reset(struct plan *plan)
+void plan_drop_ops(struct plan *plan)
 {
-    for (size_t i = 0; i < plan->n_guards; i++)
-        free((char *)(uintptr_t)plan->guards[i].key);
     for (size_t i = 0; i < plan->n_ops; i++) {
         free((char *)(uintptr_t)plan->ops[i].key);
         free((void *)(uintptr_t)plan->ops[i].value);
     }
-    plan->n_guards = plan->n_ops = 0;
+    plan->n_ops = 0;
+}
+
+void plan_reset(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_guards; i++)
+        free((char *)(uintptr_t)plan->guards[i].key);
+    plan->n_guards = 0;
+    plan_drop_ops(plan);
+}
+
+void plan_forget(struct plan *plan)
+{
+    map_clear(&plan->learned);
 }
 
 void plan_done(struct plan *plan)

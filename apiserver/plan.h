@@ -31,6 +31,10 @@ void plan_init(struct plan *plan);
 void plan_done(struct plan *plan);
 /* Drops guards and operations; what was learned stays. */
 void plan_reset(struct plan *plan);
+/* Drops the operations: what is left checks the guards. */
+void plan_drop_ops(struct plan *plan);
+/* Drops what was learned. */
+void plan_forget(struct plan *plan);
 
 /* Each aborts beyond STORE_TXN_MAX: the callers add a bounded number. */
 void plan_guard(struct plan *plan, const char *key, enum store_compare compare, int64_t revision);

@@ -297,6 +297,7 @@ static int add_apiserver(const struct node_config *c, struct supervisor *s, stru
     command_add(&cmd, "--service-account-issuer=https://kubernetes.default.svc.cluster.local");
     command_add(&cmd, "--service-account-key-file=%s/sa.pub", pki);
     command_add(&cmd, "--service-account-signing-key-file=%s/sa.key", pki);
+    command_add(&cmd, "--service-account-mount=false"); /* the kubelet has no projected volumes */
     command_add(&cmd, "--service-cluster-ip-range=%s", c->service_cidr);
     command_add(&cmd, "--kubelet-client-certificate=%s/apiserver-kubelet-client.crt", pki);
     command_add(&cmd, "--kubelet-client-key=%s/apiserver-kubelet-client.key", pki);
@@ -324,6 +325,8 @@ static int add_with_kubeconfig(const struct node_config *c, struct supervisor *s
     component(c, &cmd, name);
     command_add(&cmd, "--kubeconfig=%s/%s.kubeconfig", dir, name);
     command_add(&cmd, "--cluster-cidr=%s", c->cluster_cidr);
+    if (str_eq(name, "controllers"))
+        command_add(&cmd, "--root-ca-file=%s/pki/ca.crt", dir);
     if (str_eq(name, "proxy")) {
         command_add(&cmd, "--hostname-override=%s", c->node_name);
         command_add(&cmd, "--iptables-variant=%s", c->iptables);

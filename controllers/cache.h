@@ -18,6 +18,7 @@ struct cache_kind {
     const char *api, *plural, *kind; /* "apps/v1", "replicasets", "ReplicaSet" */
     const struct decode_type *type;
     void (*complete)(void *object); /* may be NULL */
+    const char *name;               /* only objects of this name; NULL: all */
 };
 
 /* @before or @now is NULL for a new or a removed object; both are valid for the call only. */

@@ -15,8 +15,12 @@ struct controllers {
     struct event_recorder *recorder;
     struct schema_registry *registry;
     struct cache *pods, *nodes, *services, *slices, *endpoints, *replica_sets, *deployments,
-        *namespaces, *service_accounts;
+        *namespaces, *service_accounts, *root_cas;
+    const char *root_ca_file; /* published in every namespace; NULL: not */
 };
+
+/* The ConfigMap that holds the cluster's CA in each namespace. */
+#define ROOT_CA_NAME "kube-root-ca.crt"
 
 /* A controller: its name, and what to call when all caches are filled, and at the end. */
 struct controller;
@@ -28,7 +32,7 @@ struct controller_def {
 };
 extern const struct controller_def scheduler_controller, endpoints_controller,
     replica_set_controller, deployment_controller, garbage_controller, namespace_controller,
-    service_account_controller;
+    service_account_controller, root_ca_controller;
 
 /* Records an event about an object of @kind. */
 void controller_event(struct controllers *c, const struct cache_kind *kind,

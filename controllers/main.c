@@ -10,19 +10,20 @@
 static const struct controller_def *const definitions[] = {
     &scheduler_controller,       &endpoints_controller, &replica_set_controller,
     &deployment_controller,      &garbage_controller,   &namespace_controller,
-    &service_account_controller,
+    &service_account_controller, &root_ca_controller,
 };
 
 static const struct cache_kind kinds[] = {
-    {"v1", "pods", "Pod", &pod_type, pod_complete},
-    {"v1", "nodes", "Node", &node_type, node_complete},
-    {"v1", "services", "Service", &service_type, NULL},
-    {"discovery.k8s.io/v1", "endpointslices", "EndpointSlice", &endpoint_slice_type, NULL},
-    {"v1", "endpoints", "Endpoints", &endpoints_type, NULL},
-    {"apps/v1", "replicasets", "ReplicaSet", &replica_set_type, NULL},
-    {"apps/v1", "deployments", "Deployment", &deployment_type, NULL},
-    {"v1", "namespaces", "Namespace", &plain_type, NULL},
-    {"v1", "serviceaccounts", "ServiceAccount", &plain_type, NULL},
+    {"v1", "pods", "Pod", &pod_type, pod_complete, NULL},
+    {"v1", "nodes", "Node", &node_type, node_complete, NULL},
+    {"v1", "services", "Service", &service_type, NULL, NULL},
+    {"discovery.k8s.io/v1", "endpointslices", "EndpointSlice", &endpoint_slice_type, NULL, NULL},
+    {"v1", "endpoints", "Endpoints", &endpoints_type, NULL, NULL},
+    {"apps/v1", "replicasets", "ReplicaSet", &replica_set_type, NULL, NULL},
+    {"apps/v1", "deployments", "Deployment", &deployment_type, NULL, NULL},
+    {"v1", "namespaces", "Namespace", &plain_type, NULL, NULL},
+    {"v1", "serviceaccounts", "ServiceAccount", &plain_type, NULL, NULL},
+    {"v1", "configmaps", "ConfigMap", &config_map_type, NULL, ROOT_CA_NAME},
 };
 
 struct program {
@@ -49,6 +50,7 @@ static void start_caches(struct program *p)
         &p->c.pods,        &p->c.nodes,      &p->c.services,
         &p->c.slices,      &p->c.endpoints,  &p->c.replica_sets,
         &p->c.deployments, &p->c.namespaces, &p->c.service_accounts,
+        &p->c.root_cas,
     };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         p->caches[i] = cache_new(p->c.client, &kinds[i]);
@@ -57,9 +59,9 @@ static void start_caches(struct program *p)
     }
 }
 
-static int run(const char *kubeconfig, struct error *err)
+static int run(const char *kubeconfig, const char *root_ca_file, struct error *err)
 {
-    struct program p = {.c = {.loop = loop_new()}};
+    struct program p = {.c = {.loop = loop_new(), .root_ca_file = root_ca_file}};
     struct kubeconfig config;
     struct daemon_signals signals;
     int r = kubeconfig_load(kubeconfig, NULL, &config, err);
@@ -90,7 +92,7 @@ static int run(const char *kubeconfig, struct error *err)
 
 int main(int argc, char **argv)
 {
-    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL;
+    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL, *root_ca = NULL;
     int verbosity = 0;
     bool help = false;
     struct error err = ERROR_INIT;
@@ -98,6 +100,8 @@ int main(int argc, char **argv)
         {"kubeconfig", 0, OPTION_STRING, &kubeconfig, "FILE", "how to reach the API server"},
         {"cluster-cidr", 0, OPTION_STRING, &cluster_cidr, "CIDR",
          "addresses of pods (taken, not used yet: nodes get no podCIDR from here)"},
+        {"root-ca-file", 0, OPTION_STRING, &root_ca, "FILE",
+         "CA to publish in every namespace, for pods"},
         {"root", 0, OPTION_STRING, &root, "DIR", "prefix of every path"},
         {"v", 'v', OPTION_INT, &verbosity, "N", "verbosity; 4: debug"},
         {"help", 'h', OPTION_BOOL, &help, NULL, "show this"},
@@ -114,7 +118,7 @@ int main(int argc, char **argv)
     }
     _cleanup_free_ char *standard = daemon_path(root, "/etc/coracle/controllers.kubeconfig");
     daemon_init("coracle-controllers", verbosity);
-    if (run(kubeconfig ? kubeconfig : standard, &err) < 0) {
+    if (run(kubeconfig ? kubeconfig : standard, root_ca, &err) < 0) {
         log_error("cannot start", "error", error_text(&err), NULL);
         return 1;
     }

@@ -250,6 +250,12 @@ static const struct decode_field plain_fields[] = {META_FIELD(struct plain_objec
                                                    DECODE_END};
 const struct decode_type plain_type = {"Object", sizeof(struct plain_object), plain_fields};
 
+static const struct decode_field config_map_fields[] = {
+    META_FIELD(struct config_map), DECODE_FIELD(struct config_map, data, "data", DECODE_MAP),
+    DECODE_END};
+const struct decode_type config_map_type = {"ConfigMap", sizeof(struct config_map),
+                                            config_map_fields};
+
 /* ---- helpers ---- */
 
 const struct condition *condition_find(const condition_list *conditions, const char *type)

@@ -121,6 +121,11 @@ struct plain_object {
     char *phase;
 };
 
+struct config_map {
+    struct object_meta meta;
+    struct string_map data;
+};
+
 /* EndpointSlices; of Endpoints, endpoints holds the subsets. */
 struct endpoint_slice {
     struct object_meta meta;
@@ -129,7 +134,8 @@ struct endpoint_slice {
 };
 
 extern const struct decode_type pod_type, node_type, service_type, replica_set_type,
-    deployment_type, plain_type, endpoint_slice_type, endpoints_type, object_meta_type;
+    deployment_type, plain_type, config_map_type, endpoint_slice_type, endpoints_type,
+    object_meta_type;
 
 /* Fills the computed fields of a pod or node. */
 void pod_complete(void *pod);

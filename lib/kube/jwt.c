@@ -200,7 +200,7 @@ static json_t *parse_part(const struct parts *p, size_t i, const char *name, str
 
 json_t *jwt_claims(const char *token, struct error *err)
 {
-    struct parts p;
+    struct parts p = {.len = {0}};
     return split(token, &p, err) < 0 ? NULL : parse_part(&p, 1, "claims", err);
 }
 
@@ -229,7 +229,7 @@ static bool signed_by(const struct jwt_key *key, const void *text, size_t len,
 
 int jwt_verify(const char *token, const struct jwt_key *keys, size_t n, struct error *err)
 {
-    struct parts p;
+    struct parts p = {.len = {0}};
     if (split(token, &p, err) < 0)
         return -EINVAL;
     _cleanup_json_ json_t *header = parse_part(&p, 0, "header", err);

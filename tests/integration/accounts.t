@@ -2,7 +2,7 @@
 # Tokens of ServiceAccounts: what is in one, who accepts it, and what ends it.
 . "$(dirname "$0")/../lib/tap.sh"
 . "$(dirname "$0")/../lib/apiserver.sh"
-apiserver_up
+apiserver_up --service-account-mount
 
 sas=/api/v1/namespaces/default/serviceaccounts
 me=/apis/authentication.k8s.io/v1/selfsubjectreviews
@@ -95,6 +95,57 @@ ok "the account is deleted: its token is refused" eventually 10 refused "$t"
 object $sas ServiceAccount robot
 is "$(whoami "$t")" 401 "…also when another account of that name is there"
 t=$(token robot '{}')
+
+# ---- pods and their account ----
+pods=/api/v1/namespaces/default/pods
+# pod_of NAME SPEC…: what comes of a pod, nothing being stored
+pod_of() { api_json POST "$pods?dryRun=All" "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"$1\"${3:-}},\"spec\":{$2}}"; }
+c='"containers":[{"name":"c","image":"i"},{"name":"d","image":"i","volumeMounts":[{"name":"v","mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}]}],"volumes":[{"name":"v","emptyDir":{}}]'
+p=$(pod_of a "$c,\"initContainers\":[{\"name\":\"i\",\"image\":\"i\"}]")
+is "$(jq -r '.spec|.serviceAccountName, .serviceAccount' <<<"$p" | xargs)" "default default" "a pod acts as default"
+vol=$(jq -c '.spec.volumes[1]' <<<"$p")
+like "$(jq -r .name <<<"$vol")" '^kube-api-access-[a-z0-9]{5}$' "…and gets a volume"
+is "$(jq -c '.projected|.defaultMode, .sources[]' <<<"$vol" | xargs -0 echo -n)" '420
+{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}}
+{"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt","path":"ca.crt"}]}}
+{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"}}]}}' "…with token, CA and namespace"
+is "$(jq -c '[.spec|.initContainers[0], .containers[]|.volumeMounts|length]' <<<"$p")" "[1,1,1]" "mounted into each container that has nothing there"
+is "$(jq -r '.spec.containers|.[0].volumeMounts[0].readOnly, .[1].volumeMounts[0].name' <<<"$p" | xargs)" "true v" "…read-only"
+c='"containers":[{"name":"c","image":"i"}]'
+is "$(pod_of a "$c,\"automountServiceAccountToken\":false" | jq '.spec|has("volumes")')" false "the pod can do without"
+api PATCH $sas/other -H 'Content-Type: application/merge-patch+json' -d '{"automountServiceAccountToken":false,"imagePullSecrets":[{"name":"pull"}]}' >/dev/null
+is "$(pod_of a "$c,\"serviceAccountName\":\"other\"" | jq -c '.spec|[has("volumes"), .imagePullSecrets]')" '[false,[{"name":"pull"}]]' "so can the account, which gives secrets to pull with"
+is "$(pod_of a "$c,\"serviceAccountName\":\"other\",\"automountServiceAccountToken\":true,\"imagePullSecrets\":[{\"name\":\"own\"}]" | jq -c '.spec|[has("volumes"), .imagePullSecrets]')" '[true,[{"name":"own"}]]' "the pod has the last word"
+is "$(pod_of a "$c,\"serviceAccount\":\"other\"" | jq -r .spec.serviceAccountName)" other "the old name of the field"
+is "$(pod_of a "$c,\"serviceAccountName\":\"nobody\"" | jq -r '.code, .message' | xargs -0 echo -n)" '403
+pods "a" is forbidden: error looking up service account default/nobody: serviceaccount "nobody" not found' "an account that is not there"
+m=',"annotations":{"kubernetes.io/config.mirror":"x"}'
+is "$(pod_of a "$c,\"nodeName\":\"n\"" "$m" | jq -c '.spec|[has("volumes"), .serviceAccountName]')" '[false,null]' "a mirror stays as it is"
+is "$(pod_of a "$c,\"serviceAccountName\":\"other\"" "$m" | jq -r .message)" 'pods "a" is forbidden: a mirror pod may not reference service accounts' "…and has no account"
+like "$(pod_of a "$c,\"volumes\":[{\"name\":\"s\",\"secret\":{\"secretName\":\"s\"}}]" "$m" | jq -r .message)" 'a mirror pod may not reference secrets' "…and no secrets"
+object /api/v1/namespaces Namespace late
+is "$(api_json POST /api/v1/namespaces/late/pods "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{$c}}" | jq -r .message)" 'pods "p" is forbidden: error looking up service account late/default: serviceaccount "default" not found' "a namespace whose account does not come"
+in_ns curl -s --cacert "$T/pki/ca.crt" --cert "$T/pki/admin.crt" --key "$T/pki/admin.key" -H 'Content-Type: application/json' -d "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\"},\"spec\":{$c}}" -o "$T/late" https://127.0.0.1:6443/api/v1/namespaces/late/pods &
+sleep 0.2
+object /api/v1/namespaces/late/serviceaccounts ServiceAccount default
+arrived() { [ "$(jq -r .metadata.name "$T/late")" = p ]; }
+ok "…or late" eventually 10 arrived
+
+# ---- the cluster's CA in every namespace, and the account ----
+in_ns "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --root-ca-file "$T/pki/ca.crt" >"$T/controllers.log" 2>&1 &
+CONTROLLERS=$!
+at_end kill "$CONTROLLERS"
+root_ca=/api/v1/namespaces/late/configmaps/kube-root-ca.crt
+has_ca() { [ "$(api GET $root_ca | jq -r '.data["ca.crt"]')" = "$(cat "$T/pki/ca.crt")" ]; }
+ok "kube-root-ca.crt is published" eventually 10 has_ca
+api PATCH $root_ca -H 'Content-Type: application/merge-patch+json' -d '{"metadata":{"labels":{"mine":"1"}},"data":{"ca.crt":"x","y":"z"}}' >/dev/null
+ok "…put right when it is changed" eventually 10 has_ca
+is "$(api GET $root_ca | jq -c '[.metadata.labels.mine, (.data|length)]')" '["1",1]' "…without touching the rest"
+api DELETE $root_ca >/dev/null
+ok "…and comes back" eventually 10 has_ca
+has_account() { [ "$(api GET /api/v1/namespaces/late/serviceaccounts/default | jq -r .metadata.name)" = default ]; }
+api DELETE /api/v1/namespaces/late/serviceaccounts/default >/dev/null
+ok "so does the account" eventually 10 has_account
 
 # ---- keys: RSA, and a change of keys ----
 openssl genrsa -out "$T/pki/rsa.key" 2048 2>/dev/null

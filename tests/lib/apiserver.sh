@@ -1,6 +1,7 @@
 # An API server over Debian's etcd in a network namespace, for tests: source after tap.sh.
 #
-#   apiserver_up [FLAG…]   makes the namespace $NS, the keys in $T/pki, starts both, waits until ready
+#   apiserver_up [FLAG…]   makes the namespace $NS, the keys in $T/pki, starts both, waits until ready.
+#                          There are no controllers: namespaces have no account but default/default
 #   api METHOD PATH [CURL ARGUMENT…]   prints the answer's body; its code goes to $T/code
 #   KUBECONFIG=$T/kubeconfig           an administrator, for kubectl run by `in_ns`
 #   apiserver_stop SIGNAL, apiserver_start; etcd_stop SIGNAL, etcd_start
@@ -37,7 +38,7 @@ apiserver_start() {
         --tls-cert-file "$T/pki/server.crt" --tls-private-key-file "$T/pki/server.key" \
         --service-account-issuer https://kubernetes.default.svc.cluster.local \
         --service-account-key-file "$T/pki/sa.key" --service-account-signing-key-file "$T/pki/sa.key" \
-        --token-auth-file "$T/pki/tokens" --kubelet-client-certificate "$T/pki/admin.crt" \
+        --service-account-mount=false --token-auth-file "$T/pki/tokens" --kubelet-client-certificate "$T/pki/admin.crt" \
         --kubelet-client-key "$T/pki/admin.key" "${APISERVER_FLAGS[@]}" >>"$T/apiserver.log" 2>&1 &
     APISERVER_PID=$!
 }
@@ -87,4 +88,6 @@ END
     etcd_start
     apiserver_start
     eventually 20 apiserver_ready || { cat "$T/apiserver.log" "$T/etcd.log" | tail -20; bail "the API server does not come up"; }
+    api_json POST /api/v1/namespaces/default/serviceaccounts \
+        '{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}' >/dev/null
 }

@@ -69,6 +69,9 @@ struct harness *harness_new(const char *cidr)
     json_decref(harness_json(h, "POST", "/api/v1/namespaces",
                              "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":"
                              "\"default\"}}"));
+    json_decref(harness_json(h, "POST", "/api/v1/namespaces/default/serviceaccounts",
+                             "{\"apiVersion\":\"v1\",\"kind\":\"ServiceAccount\",\"metadata\":{"
+                             "\"name\":\"default\"}}"));
     return h;
 }
 

@@ -15,7 +15,7 @@ struct harness {
     struct http_server *http;
 };
 
-/* @cidr: the cluster IPs. With the namespace "default". */
+/* @cidr: the cluster IPs. With the namespace "default" and its account. */
 struct harness *harness_new(const char *cidr);
 struct harness *harness_free(struct harness *h); /* returns NULL */
 
