@@ -94,6 +94,7 @@ web +0/3 +0 +0 +[0-9]+s +web,side +hello:v1,hello:v1 +app=web' "$v: get -o wide"
     like "$(k -n app get pod pod1 2>&1)" 'NotFound' "$v: it is"
     like "$(k -n app delete -f "$T/app.yaml" --wait=false | xargs)" 'configmap settings deleted( from app namespace)? deployment.apps web deleted' "$v: delete -f"
     is "$(k -n app delete cm,secret,deploy,svc --all -o name | wc -l)" 5 "$v: delete --all"
+    is "$(k -n app delete serviceaccount default -o name)" "serviceaccount/default" "$v: delete serviceaccount"
     # Nobody else finalizes the namespace here.
     api GET /api/v1/namespaces/app | jq '.spec.finalizers=[]' |
         api PUT /api/v1/namespaces/app/finalize -H 'Content-Type: application/json' --data-binary @- >/dev/null
