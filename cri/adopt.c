@@ -272,7 +272,7 @@ static bool has_sandbox(const char *id, void *arg)
 
 void adopt_begin(struct runtime *rt)
 {
-    rt->adopting = 1;
+    rt->adopting++;
     load_sandboxes(rt);
     sweep_layers(rt);
     network_sweep(rt->network, has_sandbox, rt);

@@ -67,6 +67,7 @@ static void on_status(struct rpc_server_call *call, const ProtobufCMessage *requ
     status.conditions = list;
     r.status = &status;
     of_handler.recursive_read_only_mounts = true;
+    of_handler.user_namespaces = !rt->userns_problem;
     handler.features = &of_handler;
     r.n_runtime_handlers = 1;
     r.runtime_handlers = handlers;

@@ -139,8 +139,9 @@ static void note_user(struct container *c)
     const char *groups = strstr(strbuf_text(&text), "\nGroups:\t");
     if (!uid || !gid || !groups)
         return;
-    c->uid = strtoll(uid + 6, NULL, 10);
-    c->gid = strtoll(gid + 6, NULL, 10);
+    const struct userns *u = &c->sandbox->userns;
+    c->uid = userns_inside(&u->uids, strtoll(uid + 6, NULL, 10));
+    c->gid = userns_inside(&u->gids, strtoll(gid + 6, NULL, 10));
     c->n_groups = 0;
     free(TAKE_PTR(c->groups));
     const char *at = groups + 9;
@@ -150,7 +151,7 @@ static void note_user(struct container *c)
         if (end == at)
             break;
         c->groups = mem_grow(c->groups, (size_t)c->n_groups + 1, sizeof(*c->groups));
-        c->groups[c->n_groups++] = id;
+        c->groups[c->n_groups++] = userns_inside(&u->gids, id);
         at = end + strspn(end, " ");
     }
 }

@@ -61,7 +61,10 @@ static int make_upper(const struct container *c, const char *top_layer, char **r
     struct stat st;
     if (r < 0 || !top_layer || stat(top_layer, &st) < 0)
         return r;
-    if (chown(*ret_upper, st.st_uid, st.st_gid) < 0 || chmod(*ret_upper, st.st_mode & 07777) < 0)
+    const struct userns *u = &c->sandbox->userns;
+    if (chown(*ret_upper, userns_outside(&u->uids, st.st_uid),
+              userns_outside(&u->gids, st.st_gid)) < 0 ||
+        chmod(*ret_upper, st.st_mode & 07777) < 0)
         return error_errno(err, -errno, "%s", *ret_upper);
     return 0;
 }
@@ -153,11 +156,40 @@ static void on_created(const struct shim_reply *reply, void *arg)
     free(cr);
 }
 
+/* The container whose PID namespace is to be shared, by its id; NULL: none. */
+static int find_pid_target(const struct container *c, const char **ret, struct error *err)
+{
+    const char *field = "linux.security_context.namespace_options.target_id";
+    const Runtime__V1__LinuxContainerSecurityContext *sc =
+        c->config->linux ? c->config->linux->security_context : NULL;
+    const Runtime__V1__NamespaceOption *ns = sc ? sc->namespace_options : NULL;
+    *ret = NULL;
+    if (!ns || ns->pid != RUNTIME__V1__NAMESPACE_MODE__TARGET)
+        return 0;
+    const struct container *target = runtime_container(c->rt, ns->target_id);
+    if (!ns->target_id[0] || !target)
+        return error_set_field(err, -ENOENT, field, "%s: container \"%s\" is not here", field,
+                               ns->target_id);
+    if (target->sandbox != c->sandbox)
+        return error_set_field(err, -EINVAL, field, "%s: container %s is of another sandbox", field,
+                               target->id);
+    if (target->state != CONTAINER_RUNNING)
+        return error_set_field(err, -EBADFD, field, "%s: container %s is not running", field,
+                               target->id);
+    *ret = target->id;
+    return 0;
+}
+
 static int give_to_shim(struct creation *cr, const struct launch_spec *spec, struct error *err)
 {
     struct container *c = cr->c;
+    const char *pid_target;
+    int r = find_pid_target(c, &pid_target, err);
+    if (r < 0)
+        return r;
     struct shim_container sc = {.id = c->id,
                                 .log_path = c->log_path,
+                                .pid_target = pid_target,
                                 .stdin_open = c->config->stdin,
                                 .stdin_once = c->config->stdin_once};
     return shim_create(c->sandbox->shim, &sc, spec, c->rt->cgs, on_created, cr, err);

@@ -132,6 +132,7 @@ static int put_mounts(const struct launch_spec *s, struct strbuf *out, struct er
         tlv_put_u64(out, LT_M_PROPAGATION, m->propagation);
         tlv_put_u64(out, LT_M_READONLY, m->readonly || m->recursive_readonly);
         tlv_put_u64(out, LT_M_RECURSIVE_READONLY, m->recursive_readonly);
+        tlv_put_u64(out, LT_M_IDMAPPED, m->idmapped);
         tlv_end(out, place);
     }
     for (size_t i = 0; i < s->n_devices; i++) {
@@ -173,6 +174,10 @@ static int put_rootfs(const struct launch_spec *s, struct strbuf *out, struct er
     tlv_put_u64(out, LT_PID_MODE, s->pid_mode);
     tlv_put_u64(out, LT_HOST_NETWORK, s->host_network);
     tlv_put_u64(out, LT_PRIVILEGED, s->privileged);
+    if (s->userns) {
+        tlv_put_u64(out, LT_USERNS_UID, s->userns_uid);
+        tlv_put_u64(out, LT_USERNS_GID, s->userns_gid);
+    }
     return r;
 }
 

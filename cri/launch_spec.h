@@ -27,6 +27,7 @@ enum launch_pid_mode {
     LAUNCH_PID_CONTAINER, /* a PID namespace of its own */
     LAUNCH_PID_POD,       /* the pod's (shim_config.share_pid) */
     LAUNCH_PID_NODE,      /* the host's */
+    LAUNCH_PID_TARGET,    /* that of another container (shim_container.pid_target) */
 };
 
 enum launch_propagation {
@@ -41,6 +42,7 @@ struct launch_mount {
     enum launch_propagation propagation;
     bool readonly;
     bool recursive_readonly; /* mounts below the source too */
+    bool idmapped; /* owners on disk are those of the pod's user namespace; not mounts below */
 };
 
 struct launch_device {
@@ -86,6 +88,11 @@ struct launch_process {
 
 struct launch_spec {
     struct launch_process process;
+    /* The pod has a user namespace of its own (of the shim's making): what its user and group 0 are
+     * outside. Layers of the root are then mapped; mounts are as each of them says. */
+    bool userns;
+    uid_t userns_uid;
+    gid_t userns_gid;
 
     /* The root. Either an overlay: */
     const char *const *lowerdirs; /* NULL-terminated, topmost first */
@@ -121,7 +128,7 @@ extern const char *const launch_default_readonly_paths[];
 
 struct cgroups;
 
-/* Appends the encoding. For a process to be executed in a running container only @spec->process and
- * @spec->cgroup count. -EINVAL names the field that is out of bounds. */
+/* Appends the encoding. For a process to be executed in a running container only @spec->process,
+ * @spec->cgroup and the user namespace count. -EINVAL names the field that is out of bounds. */
 int launch_spec_encode(const struct launch_spec *spec, const struct cgroups *cgs,
                        struct strbuf *out, struct error *err);

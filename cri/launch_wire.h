@@ -49,12 +49,15 @@ enum launch_tag {
     LT_CGROUP_JOIN, /* v1: a group's directory, to be joined by the launcher */
     LT_CGROUP_VIEW, /* v1: "name=directory", to be seen as /sys/fs/cgroup/name */
     LT_CGROUP_V2,   /* /sys/fs/cgroup is one v2 tree */
+    LT_USERNS_UID,  /* both: the pod has a user namespace, whose 0 is this outside */
+    LT_USERNS_GID,
     /* inside LT_MOUNT */
     LT_M_SOURCE = 1,
     LT_M_TARGET,
     LT_M_PROPAGATION,
     LT_M_READONLY,
     LT_M_RECURSIVE_READONLY,
+    LT_M_IDMAPPED,
     /* inside LT_DEVICE */
     LT_D_PATH = 1,
     LT_D_TYPE,

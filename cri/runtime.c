@@ -15,6 +15,7 @@
 #include "cri/container.h"
 #include "cri/events.h"
 #include "cri/streaming.h"
+#include "cri/userns.h"
 
 /* A complete id, or its beginning when that is at least this long and only one has it. */
 #define ID_PREFIX_MIN 4
@@ -178,6 +179,7 @@ int runtime_start(struct loop *loop, const struct runtime_options *opts,
     *ret = rt;
     rt->start = mem_zalloc(sizeof(*rt->start));
     *rt->start = (struct start){ready, arg};
+    userns_probe(rt);
     adopt_begin(rt);
     return 0;
 }
@@ -203,6 +205,7 @@ struct runtime *runtime_free(struct runtime *rt)
     free(rt->sandboxes_dir);
     free(rt->containers_dir);
     free(rt->libexec);
+    free(rt->userns_problem);
     free(rt->shims_cgroup);
     free(rt->pods_cgroup);
     free(rt);

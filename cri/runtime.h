@@ -54,6 +54,7 @@ struct runtime {
     struct events *events;
     struct streaming *streaming;
     struct seccomp_cache filters;
+    char *userns_problem; /* why pods cannot have user namespaces here; NULL: they can */
 
     struct map sandboxes;  /* id → struct sandbox */
     struct map containers; /* id → struct container */

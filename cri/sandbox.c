@@ -29,6 +29,7 @@ struct sandbox *sandbox_new(struct runtime *rt, const char *id,
     s->host_network = ns->network == RUNTIME__V1__NAMESPACE_MODE__NODE;
     s->host_ipc = ns->ipc == RUNTIME__V1__NAMESPACE_MODE__NODE;
     s->share_pid = ns->pid == RUNTIME__V1__NAMESPACE_MODE__POD;
+    (void)userns_parse(ns->userns_options, "", &s->userns, NULL); /* sandbox_check() has, too */
     list_init(&s->containers);
     list_init(&s->stop_waiters);
     list_init(&s->remove_waiters);

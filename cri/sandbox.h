@@ -9,6 +9,7 @@
 
 #include "cri/runtime.h"
 #include "cri/shim_client.h"
+#include "cri/userns.h"
 #include "cri/waiters.h"
 
 #define SANDBOX_ID_LEN 32
@@ -35,6 +36,7 @@ struct sandbox {
     struct error stop_error; /* the first failure among them */
     struct shim *shim;       /* NULL: none (any more) */
     bool host_network, host_ipc, share_pid;
+    struct userns userns;
     struct network_attachment net;
     struct list containers; /* struct container.entry, in order of creation */
     struct list stop_waiters, remove_waiters;

@@ -34,7 +34,10 @@ int sandbox_check(const Runtime__V1__PodSandboxConfig *config, struct error *err
     if (!m || !m->name[0] || !m->namespace_[0] || !m->uid[0])
         return error_set_field(err, -EINVAL, "config.metadata",
                                "config.metadata: name, namespace and uid are needed");
-    return 0;
+    struct userns userns;
+    return userns_parse(sandbox_namespaces(config)->userns_options,
+                        "config.linux.security_context.namespace_options.userns_options", &userns,
+                        err);
 }
 
 static bool plain(const char *s)
@@ -111,6 +114,30 @@ static int check_linux(const Runtime__V1__PodSandboxConfig *config, struct error
     return 0;
 }
 
+/* The other namespaces have to belong to it. */
+static int check_userns(const struct runtime *rt, const Runtime__V1__NamespaceOption *ns,
+                        struct error *err)
+{
+    const char *field = "config.linux.security_context.namespace_options";
+    const Runtime__V1__NamespaceMode node = RUNTIME__V1__NAMESPACE_MODE__NODE;
+    struct userns userns;
+    int r = userns_parse(ns->userns_options, field, &userns, err);
+    if (r < 0 || !userns.own)
+        return r;
+    if (ns->network == node || ns->pid == node || ns->ipc == node)
+        return error_set_field(err, -EINVAL, field,
+                               "%s.%s: NODE is not possible with a user namespace of the pod's",
+                               field,
+                               ns->network == node ? "network"
+                               : ns->pid == node   ? "pid"
+                                                   : "ipc");
+    if (rt->userns_problem)
+        return error_set_field(err, -ENOTSUP, field,
+                               "%s.userns_options: no user namespaces here: %s", field,
+                               rt->userns_problem);
+    return 0;
+}
+
 static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config, struct error *err)
 {
     int r;
@@ -121,10 +148,8 @@ static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config
     if (ns->pid == RUNTIME__V1__NAMESPACE_MODE__TARGET)
         return error_set_field(err, -EINVAL, "config.linux.security_context.namespace_options.pid",
                                "namespace_options.pid: TARGET is for containers");
-    if (ns->userns_options && ns->userns_options->mode != RUNTIME__V1__NAMESPACE_MODE__NODE)
-        return error_set_field(err, -ENOTSUP,
-                               "config.linux.security_context.namespace_options.userns_options",
-                               "user namespaces are not supported yet");
+    if ((r = check_userns(rt, ns, err)) < 0)
+        return r;
     for (size_t i = 0; i < config->n_port_mappings; i++)
         if (config->port_mappings[i]->host_port && ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE)
             return error_set_field(err, -ENOTSUP, "config.port_mappings",
@@ -146,11 +171,15 @@ static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config
 }
 
 /* ---- the files that containers see ---- */
+/* The pod's own root owns them, and may write to them. */
 static int write_file(const struct sandbox *s, const char *name, const struct strbuf *text,
                       struct error *err)
 {
     _cleanup_free_ char *path = fs_join(s->dir, name);
-    return fs_write_atomic(path, strbuf_text(text), text->len, 0644, FS_VOLATILE, err);
+    int r = fs_write_atomic(path, strbuf_text(text), text->len, 0644, FS_VOLATILE, err);
+    if (r == 0 && s->userns.own && lchown(path, s->userns.uids.host, s->userns.gids.host) < 0)
+        r = error_errno(err, -errno, "%s", path);
+    return r;
 }
 
 static void resolv_conf(const Runtime__V1__DNSConfig *dns, struct strbuf *out)
@@ -208,6 +237,7 @@ void sandbox_spec_pod(const struct sandbox *s, struct arena *a, struct spec_pod 
         .shm_path = "/dev/shm",
         .host_network = s->host_network,
         .share_pid = s->share_pid,
+        .userns = s->userns,
         .filters = &s->rt->filters,
     };
     if (!s->host_ipc) {
@@ -311,6 +341,8 @@ static int start_shim(struct sandbox *s, struct error *err)
         .sysctls = sysctls,
         .shm_size = s->host_ipc ? 0 : SHM_SIZE,
         .share_pid = s->share_pid,
+        .uids = {s->userns.uids.host, s->userns.uids.length},
+        .gids = {s->userns.gids.host, s->userns.gids.length},
         .libexec = s->rt->libexec,
     };
     struct shim_events events = sandbox_shim_events(s);

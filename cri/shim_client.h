@@ -7,7 +7,7 @@
  *
  *   <dir>/shim.sock         its socket (SOCK_SEQPACKET; protocol: shim_proto.h)
  *   <dir>/shim.pid          "<pid> <start time in clock ticks since boot>\n"
- *   <dir>/ns/{net,ipc,uts}  bind mounts of the namespaces it was asked to make
+ *   <dir>/ns/{net,ipc,uts,user}  bind mounts of the namespaces it was asked to make
  *   <dir>/shm               the pod's /dev/shm, a tmpfs
  *   <dir>/state/<id>        one file per container, kept for when the shim itself is lost
  *
@@ -63,7 +63,12 @@ struct shim_config {
     const char *const *sysctls; /* "net.ipv4.ip_unprivileged_port_start=0", NULL-terminated; NULL */
     uint64_t shm_size;          /* bytes of <dir>/shm; 0: none is made */
     bool share_pid;             /* one PID namespace for the pod, with coracle-init in it */
-    const char *libexec;        /* directory of coracle-shim, -launch, -init */
+    /* A user namespace that owns the others: its ids 0 … length - 1 are host … outside; length 0:
+     * none. */
+    struct {
+        uint32_t host, length;
+    } uids, gids;
+    const char *libexec; /* directory of coracle-shim, -launch, -init */
 };
 
 /* Starts a shim. @ready is called once: code 0 when the namespaces are there and requests are
@@ -103,6 +108,7 @@ typedef void (*shim_cb)(const struct shim_reply *reply, void *arg);
 struct shim_container {
     const char *id;         /* at most 128 bytes of [A-Za-z0-9_.-] */
     const char *log_path;   /* CRI log file; directory exists; NULL: output is dropped */
+    const char *pid_target; /* with LAUNCH_PID_TARGET: a container that runs when this starts */
     bool stdin_open;        /* keep a stdin for attach; else it is /dev/null */
     bool stdin_once;        /* close stdin when the first attached client's stdin ends */
     uint64_t log_max_bytes; /* rotate at write time beyond this (<log_path>.<time>); 0: never */

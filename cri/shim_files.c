@@ -20,7 +20,7 @@ char *shim_shm_path(const char *dir)
 
 int shim_clean(const char *dir, struct error *err)
 {
-    static const char *const mounts[] = {"ns/net", "ns/ipc", "ns/uts", "shm"};
+    static const char *const mounts[] = {"ns/net", "ns/ipc", "ns/uts", "ns/user", "shm"};
     static const char *const trees[] = {"ns", "shm", "state", "shim.sock", "shim.pid"};
     int r = 0;
     for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {

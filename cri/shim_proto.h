@@ -66,6 +66,7 @@ enum shim_tag {
     SHIM_ALL,
     SHIM_COLUMNS,
     SHIM_ROWS,
+    SHIM_PID_TARGET, /* id of the container whose PID namespace it shares */
 };
 
 /* What the daemon gives a new shim on descriptor 3; descriptor 4 is its first connection. */
@@ -78,6 +79,10 @@ enum shim_setup_tag {
     SETUP_SYSCTL, /* "net/ipv4/x=value", repeated */
     SETUP_SHM_SIZE,
     SETUP_SHARE_PID,
+    SETUP_UID_HOST, /* the four: a user namespace whose ids 0 … length - 1 are these outside */
+    SETUP_UID_LENGTH,
+    SETUP_GID_HOST,
+    SETUP_GID_LENGTH,
 };
 #define SHIM_FD_SETUP  3
 #define SHIM_FD_CONN   4
@@ -91,6 +96,7 @@ enum report_tag {
     REPORT_CODE,     /* with the next two: failure */
     REPORT_EXIT_CODE,
     REPORT_ERROR,
+    REPORT_PID, /* of the process that goes on in place of the one the shim started */
 };
 
 /*

@@ -54,6 +54,10 @@ static int encode_setup(const struct shim_config *cfg, struct strbuf *out, struc
     }
     tlv_put_u64(out, SETUP_SHM_SIZE, cfg->shm_size);
     tlv_put_u64(out, SETUP_SHARE_PID, cfg->share_pid);
+    tlv_put_u64(out, SETUP_UID_HOST, cfg->uids.host);
+    tlv_put_u64(out, SETUP_UID_LENGTH, cfg->uids.length);
+    tlv_put_u64(out, SETUP_GID_HOST, cfg->gids.host);
+    tlv_put_u64(out, SETUP_GID_LENGTH, cfg->gids.length);
     return 0;
 }
 
@@ -161,6 +165,7 @@ int shim_create(struct shim *shim, const struct shim_container *c, const struct 
     tlv_put_u64(&msg, SHIM_STDIN_ONCE, c->stdin_once);
     tlv_put_u64(&msg, SHIM_TTY, spec->process.tty);
     tlv_put_u64(&msg, SHIM_PID_MODE, spec->pid_mode);
+    tlv_put_string(&msg, SHIM_PID_TARGET, c->pid_target);
     put_cgroup(spec, cgs, &msg);
     int r = submit(shim, p, &msg, &file, 1);
     return r < 0 ? error_errno(err, r, "ask the shim") : 0;

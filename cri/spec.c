@@ -113,7 +113,7 @@ static int path_depth(const char *path)
 }
 
 static int add_mount(struct arena *a, const Runtime__V1__Mount *m, size_t i,
-                     struct launch_mount *out, struct error *err)
+                     const struct spec_pod *pod, struct launch_mount *out, struct error *err)
 {
     _cleanup_free_ char *field = str_printf("mounts[%zu]", i);
     if (!m->container_path[0])
@@ -121,9 +121,10 @@ static int add_mount(struct arena *a, const Runtime__V1__Mount *m, size_t i,
     if (m->image && m->image->image[0])
         return error_set_field(err, -ENOTSUP, field,
                                "%s.image: image volumes are not supported yet", field);
-    if (m->n_uidmappings || m->n_gidmappings)
-        return error_set_field(err, -ENOTSUP, field,
-                               "%s.uidMappings: id-mapped mounts are not supported yet", field);
+    bool idmapped;
+    int r = userns_check_mount(m, &pod->userns, field, &idmapped, err);
+    if (r < 0)
+        return r;
     if (m->recursive_read_only &&
         (!m->readonly || m->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE))
         return error_set_field(err, -EINVAL, field,
@@ -147,6 +148,7 @@ static int add_mount(struct arena *a, const Runtime__V1__Mount *m, size_t i,
         .propagation = propagation[m->propagation],
         .readonly = m->readonly,
         .recursive_readonly = m->recursive_read_only,
+        .idmapped = idmapped,
     };
     return 0;
 }
@@ -197,7 +199,7 @@ static int mounts(struct arena *a, const Runtime__V1__ContainerConfig *config,
     struct launch_mount *list = arena_array(a, config->n_mounts + 3, sizeof(*list));
     size_t n = 0;
     for (size_t i = 0; i < config->n_mounts; i++) {
-        int r = add_mount(a, config->mounts[i], i, &list[n], err);
+        int r = add_mount(a, config->mounts[i], i, pod, &list[n], err);
         if (r < 0)
             return r;
         if (same_path(list[n].target, "/dev/shm"))
@@ -242,10 +244,16 @@ static int pid_mode(const Runtime__V1__LinuxContainerSecurityContext *sc,
         spec->pid_mode = LAUNCH_PID_CONTAINER;
         return 0;
     case RUNTIME__V1__NAMESPACE_MODE__NODE:
+        if (pod->userns.own)
+            return error_set_field(err, -EINVAL, field,
+                                   "%s: NODE is not possible with a user namespace of the pod's",
+                                   field);
         spec->pid_mode = LAUNCH_PID_NODE;
         return 0;
     case RUNTIME__V1__NAMESPACE_MODE__TARGET:
-        return error_set_field(err, -ENOTSUP, field, "%s: TARGET is not supported yet", field);
+        /* That the container is there is the caller's business. */
+        spec->pid_mode = LAUNCH_PID_TARGET;
+        return 0;
     default:
         return error_set_field(err, -EINVAL, field, "%s: no such mode", field);
     }
@@ -277,7 +285,25 @@ static int process(struct arena *a, const Runtime__V1__ContainerConfig *config,
         return r;
     spec->privileged = sc->privileged;
     spec->host_network = pod->host_network;
+    spec->userns = pod->userns.own;
+    spec->userns_uid = pod->userns.uids.host;
+    spec->userns_gid = pod->userns.gids.host;
     return 0;
+}
+
+/* Containers live in the pod's; one that says so must say it right. */
+static int check_userns(const Runtime__V1__LinuxContainerSecurityContext *sc,
+                        const struct spec_pod *pod, struct error *err)
+{
+    const char *field = "linux.security_context.namespace_options.userns_options";
+    struct userns u;
+    if (!sc->namespace_options || !sc->namespace_options->userns_options)
+        return 0;
+    int r = userns_parse(sc->namespace_options->userns_options, field, &u, err);
+    if (r == 0 && !userns_equal(&u, &pod->userns))
+        r = error_set_field(err, -EINVAL, field, "%s: not the user namespace of the sandbox",
+                            field);
+    return r;
 }
 
 int spec_build(struct arena *a, const Runtime__V1__ContainerConfig *config,
@@ -295,13 +321,8 @@ int spec_build(struct arena *a, const Runtime__V1__ContainerConfig *config,
                                .cgroup = cgroup};
     if (config->n_cdi_devices)
         return error_set_field(err, -ENOTSUP, "CDI_devices", "CDI devices are not supported yet");
-    if (sc->namespace_options && sc->namespace_options->userns_options &&
-        sc->namespace_options->userns_options->mode != RUNTIME__V1__NAMESPACE_MODE__NODE)
-        return error_set_field(err, -ENOTSUP,
-                               "linux.security_context.namespace_options.userns_options",
-                               "user namespaces are not supported yet");
     int r;
-    if ((r = pid_mode(sc, pod, &spec, err)) < 0 ||
+    if ((r = check_userns(sc, pod, err)) < 0 || (r = pid_mode(sc, pod, &spec, err)) < 0 ||
         (r = arguments(a, config, image, &spec, err)) < 0 ||
         (r = process(a, config, image, pod, config->tty, &spec, err)) < 0 ||
         (r = mounts(a, config, pod, &spec, err)) < 0 ||

@@ -9,6 +9,7 @@
 #include "cri/image/store.h"
 #include "cri/launch_spec.h"
 #include "cri/seccomp.h"
+#include "cri/userns.h"
 #include "net/cri.pb-c.h"
 
 /* What the sandbox gives. */
@@ -18,7 +19,8 @@ struct spec_pod {
     const char *hostname_file, *hosts_file;
     const char *shm_path;
     bool host_network;
-    bool share_pid;                /* the pod has a PID namespace to share */
+    bool share_pid; /* the pod has a PID namespace to share */
+    struct userns userns;
     struct seccomp_cache *filters; /* compiled profiles */
 };
 

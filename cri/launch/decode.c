@@ -80,6 +80,9 @@ static int decode_mount(const struct tlv_item *item, struct launch_mount *m)
         case LT_M_RECURSIVE_READONLY:
             r = flag(&i, &m->recursive_readonly);
             break;
+        case LT_M_IDMAPPED:
+            r = flag(&i, &m->idmapped);
+            break;
         default:
             break;
         }
@@ -252,7 +255,7 @@ static int decode_container(const struct tlv_item *i, struct launch_job *job, st
     case LT_ROOT_READONLY:
         return flag(i, &s->rootfs_readonly);
     case LT_PID_MODE:
-        r = number(i, LAUNCH_PID_NODE, &v);
+        r = number(i, LAUNCH_PID_TARGET, &v);
         s->pid_mode = (enum launch_pid_mode)v;
         return r;
     case LT_HOST_NETWORK:
@@ -283,6 +286,15 @@ static int decode_container(const struct tlv_item *i, struct launch_job *job, st
         return add(&l->view, i, 64);
     case LT_CGROUP_V2:
         return flag(i, &job->cgroup_v2);
+    case LT_USERNS_UID:
+        s->userns = true;
+        r = number(i, UINT32_MAX - 1, &v);
+        s->userns_uid = (uid_t)v;
+        return r;
+    case LT_USERNS_GID:
+        r = number(i, UINT32_MAX - 1, &v);
+        s->userns_gid = (gid_t)v;
+        return r;
     default:
         return 0; /* of a later release */
     }
@@ -345,5 +357,6 @@ void launch_job_done(struct launch_job *job)
         free((void *)(uintptr_t)owned[i]);
     free(job->groups);
     free(job->home);
+    free(job->mapped);
     free(job->binds);
 }

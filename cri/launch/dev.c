@@ -24,20 +24,36 @@ static const char *const links[][2] = {
     {"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"},      {"pts/ptmx", "ptmx"},
 };
 
-static int make_standard(int dev, struct error *err)
+/* The container's root owns what is in its /dev. */
+static int own(const struct launch_job *job, const char *name, struct error *err)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(standard); i++)
+    if ((job->owner_uid || job->owner_gid) &&
+        fchownat(job->dev_fd, name, job->owner_uid, job->owner_gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return error_errno(err, -errno, "own /dev/%s", name);
+    return 0;
+}
+
+static int make_standard(const struct launch_job *job, struct error *err)
+{
+    int dev = job->dev_fd, r = 0;
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(standard); i++) {
         if (mknodat(dev, standard[i].name, S_IFCHR | 0666,
                     makedev(standard[i].major, standard[i].minor)) < 0)
             return error_errno(err, -errno, "make /dev/%s", standard[i].name);
-    for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+        r = own(job, standard[i].name, err);
+    }
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(links); i++) {
         if (symlinkat(links[i][0], dev, links[i][1]) < 0)
             return error_errno(err, -errno, "make /dev/%s", links[i][1]);
+        r = own(job, links[i][1], err);
+    }
     static const char *const dirs[] = {"pts", "shm", "mqueue"};
-    for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(dirs); i++) {
         if (mkdirat(dev, dirs[i], 0755) < 0)
             return error_errno(err, -errno, "make /dev/%s", dirs[i]);
-    return 0;
+        r = own(job, dirs[i], err);
+    }
+    return r;
 }
 
 /* One device node that was asked for, wherever it is to be. */
@@ -79,8 +95,8 @@ static int copy_host_devices(int from, int to, int depth, struct error *err)
         if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
-            if (mknodat(to, e->d_name, st.st_mode, st.st_rdev) < 0 && errno != EEXIST)
-                r = error_errno(err, -errno, "make /dev/%s", e->d_name);
+            if (mknodat(to, e->d_name, st.st_mode, st.st_rdev) < 0)
+                r = errno == EEXIST ? 0 : error_errno(err, -errno, "make /dev/%s", e->d_name);
             else if (fchownat(to, e->d_name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
                 r = error_errno(err, -errno, "own /dev/%s", e->d_name);
         } else if (S_ISDIR(st.st_mode) && depth < 4) {
@@ -111,7 +127,7 @@ static int attach_at(int mount_fd, int dirfd, const char *name, struct error *er
     return 0;
 }
 
-static int mount_below(struct launch_job *job, struct error *err)
+int dev_fill(struct launch_job *job, struct error *err)
 {
     static const char *const pts[][2] = {
         {"newinstance", NULL}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}, {NULL, NULL}};
@@ -137,15 +153,15 @@ int dev_make(struct launch_job *job, struct error *err)
     job->dev_fd = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME, err);
     if (job->dev_fd < 0)
         return error_prefix(err, job->dev_fd, "/dev");
-    int r = make_standard(job->dev_fd, err);
+    int r = own(job, ".", err);
+    if (r == 0)
+        r = make_standard(job, err);
     if (r < 0)
         return r;
     _cleanup_close_ int target = root_make(job, "/dev", true, err);
     if (target < 0)
         return target;
     r = mount_attach(job->dev_fd, target, "/dev", err);
-    if (r == 0)
-        r = mount_below(job, err);
     if (r == 0 && job->spec.privileged) {
         int host = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         r = host < 0 ? error_errno(err, -errno, "/dev")

@@ -1,4 +1,5 @@
-/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another. */
+/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another;
+ * `probe` tells the daemon what this host can. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,15 +26,19 @@ static int load(struct launch_job *job, struct error *err)
 
 static int create(struct launch_job *job, struct error *err)
 {
+    const struct launch_spec *s = &job->spec;
     int r = process_prepare(job, err);
-    if (r < 0)
-        return r;
-    if (unshare(CLONE_NEWCGROUP) < 0)
-        report_note("no cgroup namespace: %s", strerror(errno));
-    r = rootfs_prepare(job, err);
+    if (r == 0)
+        r = rootfs_prepare(job, err);
     if (r == 0)
         r = rootfs_make(job, err);
-    if (r == 0 && job->spec.process.tty)
+    if (r == 0 && s->userns)
+        r = userns_cross(job, err);
+    else if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
+        report_note("no cgroup namespace: %s", strerror(errno));
+    if (r == 0)
+        r = rootfs_fill(job, err);
+    if (r == 0 && s->process.tty)
         r = tty_make(job, true, err);
     return r < 0 ? r : rootfs_enter(job, err);
 }
@@ -44,15 +49,29 @@ static int enter(struct launch_job *job, struct error *err)
     if (r < 0)
         return r;
     /* The PID namespace is the shim's doing: it starts us in it. */
-    int which = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+    int which = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+                (job->spec.userns ? CLONE_NEWUSER : 0);
     if (setns(LAUNCH_FD_TARGET, which) < 0)
         return error_errno(err, -errno,
                            errno == ESRCH ? "the container is not running" : "enter the container");
-    return job->spec.process.tty ? tty_make(job, false, err) : 0;
+    if (job->spec.userns)
+        r = userns_become_root(err);
+    return r == 0 && job->spec.process.tty ? tty_make(job, false, err) : r;
+}
+
+static int run_probe(const char *upper_layer, const char *lower_layer)
+{
+    struct error err = ERROR_INIT;
+    if (probe(upper_layer, lower_layer, &err) == 0)
+        return 0;
+    (void)dprintf(STDERR_FILENO, "%s\n", error_text(&err));
+    return 1;
 }
 
 int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[1], "probe") == 0)
+        return run_probe(argv[2], argv[3]);
     struct error err = ERROR_INIT;
     struct launch_job job = {.exit_code = 128};
     /* Nothing inside may look at us or keep our descriptors: from here on, not from exec on. */

@@ -10,9 +10,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 #include "base/fs.h"
 #include "cri/launch/launch.h"
+
+#define MOUNTINFO_MAX (64U << 20)
 
 int mount_new(const char *type, const char *const options[][2], unsigned attributes,
               struct error *err)
@@ -57,6 +60,55 @@ int mount_set_readonly(int mount_fd, bool recursive, struct error *err)
     return 0;
 }
 
+int mountinfo_read(const char *path, struct mountinfo *ret, struct error *err)
+{
+    struct statx st;
+    *ret = (struct mountinfo){.text = STRBUF_INIT, .options = "", .type = "?"};
+    if (statx(AT_FDCWD, path, 0, STATX_MNT_ID, &st) < 0)
+        return error_errno(err, -errno, "%s", path);
+    int r = fs_read("/proc/self/mountinfo", MOUNTINFO_MAX, &ret->text, err);
+    if (r < 0)
+        return r;
+    char *save = NULL;
+    for (char *line = ret->text.len ? strtok_r(ret->text.data, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save)) {
+        char *tail = strstr(line, " - ");
+        if (strtoull(line, NULL, 10) != st.stx_mnt_id || !tail)
+            continue;
+        *tail = '\0';
+        ret->options = line;
+        ret->type = tail + 3;
+        tail[3 + strcspn(tail + 3, " ")] = '\0';
+        return 0;
+    }
+    return error_set(err, -ENOENT, "%s is not on a mount that we can see", path);
+}
+
+void mountinfo_done(struct mountinfo *info)
+{
+    strbuf_done(&info->text);
+}
+
+/* Why the kernel would not map ids on the mount of @path. */
+static int explain_idmap(int code, const char *path, struct error *err)
+{
+    _cleanup_(mountinfo_done) struct mountinfo info;
+    struct utsname kernel;
+    if (code == -EINVAL && mountinfo_read(path, &info, NULL) == 0 && uname(&kernel) == 0)
+        return error_set(
+            err, -ENOTSUP, "%s is on a %s file system, on which Linux %s cannot map ids%s", path,
+            info.type, kernel.release, str_eq(info.type, "tmpfs") ? " (from 6.3 on it can)" : "");
+    return error_errno(err, code, "map the ids of %s", path);
+}
+
+int mount_idmap(int mount_fd, const char *path, struct error *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = LAUNCH_FD_USERNS};
+    if (mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+        return explain_idmap(-errno, path, err);
+    return 0;
+}
+
 int root_open(const struct launch_job *job, const char *path, int flags)
 {
     return fs_open_in_root(job->root_fd, path, flags, 0, RESOLVE_NO_MAGICLINKS);
@@ -94,6 +146,8 @@ static int make_component(const struct launch_job *job, char **path, size_t star
         int fd = openat(parent, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
         r = fd < 0 ? -1 : close(fd);
     }
+    if (r == 0 && (job->owner_uid || job->owner_gid))
+        r = fchownat(parent, name, job->owner_uid, job->owner_gid, AT_SYMLINK_NOFOLLOW);
     if (r == 0)
         return 0;
     if (errno != EEXIST)

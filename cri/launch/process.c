@@ -71,6 +71,25 @@ static void set_rlimits(const struct launch_process *p)
     }
 }
 
+/* A process that is not root must be able to reopen its output as /dev/stdout. */
+void process_own_streams(uid_t uid)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        struct stat st;
+        if (fstat(fd, &st) < 0 || st.st_uid == uid ||
+            (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))
+            continue;
+        if (fchown(fd, uid, (gid_t)-1) < 0)
+            continue; /* on a read-only or foreign file system: it stays as it is */
+    }
+}
+
+/* A session keyring of its own, lest keys of whoever started the daemon are seen inside. */
+static void join_keyring(void)
+{
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
+}
+
 int process_prepare(struct launch_job *job, struct error *err)
 {
     (void)umask(0); /* what we make gets the modes we name */
@@ -78,8 +97,14 @@ int process_prepare(struct launch_job *job, struct error *err)
     if (r < 0)
         return r;
     set_oom_score(&job->spec.process);
-    /* A session keyring of its own, lest keys of whoever started the daemon are seen inside. */
-    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0);
+    if (job->spec.userns) {
+        /* To the root inside, who can pass them on; what we make until we are there as well. */
+        process_own_streams(job->spec.userns_uid);
+        job->owner_uid = job->spec.userns_uid;
+        job->owner_gid = job->spec.userns_gid;
+    } else {
+        join_keyring();
+    }
     return 0;
 }
 
@@ -135,19 +160,6 @@ static int set_capabilities(const struct launch_process *p, struct error *err)
             prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, c, 0, 0) < 0)
             return error_errno(err, -errno, "raise ambient capability %lu", c);
     return 0;
-}
-
-/* A process that is not root must be able to reopen its output as /dev/stdout. */
-static void own_streams(const struct launch_job *job)
-{
-    for (int fd = 0; fd < 3; fd++) {
-        struct stat st;
-        if (fstat(fd, &st) < 0 || st.st_uid == job->uid ||
-            (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)))
-            continue;
-        if (fchown(fd, job->uid, (gid_t)-1) < 0)
-            continue; /* on a read-only or foreign file system: it stays as it is */
-    }
 }
 
 static int set_credentials(const struct launch_job *job, struct error *err)
@@ -269,8 +281,10 @@ int process_become(struct launch_job *job, struct error *err)
     env[n + 1] = NULL;
     if (!variable(p->env, "HOME"))
         env[n] = str_printf("HOME=%s", job->home ? job->home : "/");
-    own_streams(job);
+    process_own_streams(job->uid);
     (void)umask(022);
+    if (job->spec.userns)
+        join_keyring(); /* now that it belongs to the root inside */
     int r = confine(p, err);
     if (r == 0)
         r = set_credentials(job, err);

@@ -56,6 +56,13 @@ int report_tty(int master, struct error *err)
     return 0;
 }
 
+int report_pid(pid_t pid)
+{
+    _cleanup_strbuf_ struct strbuf msg = STRBUF_INIT;
+    tlv_put_u64(&msg, REPORT_PID, (uint64_t)pid);
+    return put(&msg);
+}
+
 int report_ready(struct error *err)
 {
     _cleanup_strbuf_ struct strbuf msg = STRBUF_INIT;

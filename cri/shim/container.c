@@ -28,6 +28,7 @@ struct container *container_free(struct shim *shim, struct container *c)
     streams_close(shim, c);
     log_close(&c->log);
     closep(&c->spec_fd);
+    free(c->pid_target);
     free(c->cgroup);
     free(c->oom_file);
     free(c->procs_file);
@@ -57,6 +58,7 @@ int container_create(struct shim *shim, struct request *req, struct error *err)
     (void)snprintf(c->state.id, sizeof(c->state.id), "%s", req->container);
     c->state.created_ns = time_now_nano();
     c->pid_mode = (uint8_t)req->pid_mode;
+    c->pid_target = str_dup(req->pid_target);
     c->tty = req->tty;
     c->stdin_open = req->stdin_open;
     c->stdin_once = req->stdin_once;
@@ -190,15 +192,13 @@ int container_signal(struct shim *shim, const struct request *req, struct error 
     if (req->signo > 64)
         return error_set(err, -EINVAL, "signal %llu", (unsigned long long)req->signo);
     if (req->all && c->state.state == SHIM_RUNNING) {
-        int r = container_kill_all(c, (int)req->signo);
-        if (r < 0)
-            return error_errno(err, r, "signal all of container %s", c->state.id);
+        int all = container_kill_all(c, (int)req->signo);
+        if (all < 0)
+            return error_errno(err, all, "signal all of container %s", c->state.id);
     }
     struct process *p = process_find(shim, c, req->exec_id);
-    if (p && (!req->all || req->signo == SIGKILL) && kill(p->pid, (int)req->signo) < 0 &&
-        errno != ESRCH)
-        return error_errno(err, -errno, "signal container %s", c->state.id);
-    return 0;
+    int r = p && (!req->all || req->signo == SIGKILL) ? process_kill(p, (int)req->signo) : 0;
+    return r < 0 ? error_errno(err, r, "signal container %s", c->state.id) : 0;
 }
 
 int container_remove(struct shim *shim, const struct request *req, struct error *err)

@@ -158,7 +158,7 @@ static int prepare(struct shim *shim, const char *dir, const struct shim_setup *
         return shim->launch_fd;
     int r = write_pid_file(err);
     if (r == 0)
-        r = namespaces_make(setup, err);
+        r = namespaces_make(shim, setup, err);
     if (r == 0 && setup->share_pid)
         r = pod_init_start(shim, setup, err);
     if (r == 0)
@@ -190,18 +190,19 @@ static int open_loop(struct shim *shim, struct error *err)
     return source_add(shim, &shim->signals, EPOLLIN);
 }
 
-/* 0, 1, 2 were given as /dev/null; 3, 4, 5 get to be placeholders: what we open is above
+/* 0, 1, 2 were given as /dev/null; 3 … 6 get to be placeholders: what we open is above
  * (process.c). */
+#define PLACEHOLDERS 7
 static int settle_descriptors(struct error *err)
 {
-    int conn = fcntl(SHIM_FD_CONN, F_DUPFD_CLOEXEC, 6);
+    int conn = fcntl(SHIM_FD_CONN, F_DUPFD_CLOEXEC, PLACEHOLDERS);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (conn < 0 || null < 0)
         return error_errno(err, -errno, "descriptors");
-    for (int fd = 0; fd < 6; fd++)
+    for (int fd = 0; fd < PLACEHOLDERS; fd++)
         if (fd != null && dup3(null, fd, fd < 3 ? 0 : O_CLOEXEC) < 0)
             return error_errno(err, -errno, "descriptors");
-    if (null > 5)
+    if (null >= PLACEHOLDERS)
         (void)close(null);
     return conn;
 }
@@ -212,6 +213,7 @@ int main(int argc, char **argv)
     struct shim shim = {.epoll_fd = -1,
                         .launch_fd = -1,
                         .own_pid_ns = -1,
+                        .user_ns = -1,
                         .pod_pidfd = -1,
                         .listener.fd = -1,
                         .signals.fd = -1};

@@ -22,7 +22,7 @@
 #include "cri/launch_spec.h"
 #include "cri/shim/shim.h"
 
-/* Our descriptors 0 … 5 are always taken (main.c), so that none of the sources is in the way. */
+/* Our descriptors 0 … 6 are always taken (main.c), so that none of the sources is in the way. */
 static _noreturn_ void become_launcher(const struct shim *shim, const struct spawn *s, int report,
                                        int target)
 {
@@ -39,13 +39,24 @@ static _noreturn_ void become_launcher(const struct shim *shim, const struct spa
     for (int i = 0; i < 3; i++)
         ok = ok && (s->fds[i] < 0 ? true : dup2(s->fds[i], i) >= 0);
     ok = ok && dup2(s->spec_fd, 3) >= 0 && dup2(report, 4) >= 0 &&
-         (target < 0 || dup2(target, 5) >= 0);
+         (target < 0 || dup2(target, 5) >= 0) &&
+         (shim->user_ns < 0 || s->exec_id || dup2(shim->user_ns, 6) >= 0);
     static char name[] = "coracle-launch", create[] = "create", exec[] = "exec";
     char *argv[] = {name, s->exec_id ? exec : create, NULL};
     char *env[] = {NULL};
     if (ok)
         (void)syscall(SYS_execveat, shim->launch_fd, "", argv, env, AT_EMPTY_PATH);
     _exit(127); /* the shim sees a launcher that ended without a report */
+}
+
+static int open_pid_target(struct shim *shim, const struct container *c, struct error *err)
+{
+    const struct container *target = c->pid_target ? container_find(shim, c->pid_target) : NULL;
+    if (!target || target->state.state != SHIM_RUNNING)
+        return error_set(err, -ESRCH, "the container whose PID namespace is to be shared, %s, %s",
+                         c->pid_target ? c->pid_target : "", "is not running");
+    int fd = pidfd_open(target->state.pid, 0);
+    return fd < 0 ? error_errno(err, -errno, "container %s", target->state.id) : fd;
 }
 
 /* The process whose PID namespace the new one joins; -1: none. */
@@ -58,8 +69,10 @@ static int open_target(struct shim *shim, const struct spawn *s, struct error *e
     if (s->container->pid_mode == LAUNCH_PID_POD) {
         if (shim->pod_pidfd < 0)
             return error_set(err, -EINVAL, "the pod has no PID namespace of its own");
-        return fcntl(shim->pod_pidfd, F_DUPFD_CLOEXEC, 6);
+        return fcntl(shim->pod_pidfd, F_DUPFD_CLOEXEC, 7);
     }
+    if (s->container->pid_mode == LAUNCH_PID_TARGET)
+        return open_pid_target(shim, s->container, err);
     return -1;
 }
 
@@ -69,8 +82,10 @@ static pid_t clone_into(struct shim *shim, const struct spawn *s, int report, in
     _cleanup_close_ int cgroup = -1;
     struct clone_args args = {.exit_signal = SIGCHLD};
     if (!s->exec_id)
-        args.flags |=
-            CLONE_NEWNS | (s->container->pid_mode == LAUNCH_PID_CONTAINER ? CLONE_NEWPID : 0);
+        args.flags |= CLONE_NEWNS;
+    /* With a user namespace the launcher makes it from within (launch/userns.c). */
+    if (!s->exec_id && s->container->pid_mode == LAUNCH_PID_CONTAINER && shim->user_ns < 0)
+        args.flags |= CLONE_NEWPID;
     if (s->container->cgroup) {
         cgroup = open(s->container->cgroup, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (cgroup < 0)
@@ -164,6 +179,10 @@ static void take_report(struct process *p, const char *data, size_t len)
         switch (i.tag) {
         case REPORT_READY:
             p->ready = true;
+            break;
+        case REPORT_PID:
+            if (tlv_u64(&i, &v) && v > 1 && v <= INT32_MAX)
+                p->pid = (pid_t)v;
             break;
         case REPORT_NOTE:
             if (text && p->notes.len < 4096)
@@ -266,23 +285,43 @@ static void on_report(struct shim *shim, struct source *s, _unused_ uint32_t eve
         finish(shim, p);
 }
 
+/* A launcher that went on as another process has said so before it ended: who @p is, is known once
+ * its reports have been read. */
+static void update(struct process *p)
+{
+    while (p->report.fd >= 0 && receive_report(p) > 0)
+        ;
+}
+
+int process_kill(struct process *p, int signo)
+{
+    update(p);
+    return kill(p->pid, signo) < 0 && errno != ESRCH ? -errno : 0;
+}
+
+static void reaped(struct shim *shim, pid_t pid, int status)
+{
+    LIST_FOR_EACH(l, &shim->processes) {
+        struct process *p = LIST_ENTRY(l, struct process, link);
+        update(p);
+        if (p->pid != pid || p->exited)
+            continue;
+        p->status = status;
+        p->exited = true;
+        if (p->report.fd >= 0)
+            on_report(shim, &p->report, EPOLLIN); /* what it said before it ended */
+        else
+            finish(shim, p);
+        return;
+    }
+}
+
 void process_reap(struct shim *shim)
 {
     int status;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        LIST_FOR_EACH(l, &shim->processes) {
-            struct process *p = LIST_ENTRY(l, struct process, link);
-            if (p->pid != pid || p->exited)
-                continue;
-            p->status = status;
-            p->exited = true;
-            if (p->report.fd >= 0)
-                on_report(shim, &p->report, EPOLLIN); /* what it said before it ended */
-            else
-                finish(shim, p);
-            break;
-        }
+        reaped(shim, pid, status);
         if (pid == shim->pod_init) {
             shim->pod_init = 0;
             closep(&shim->pod_pidfd);

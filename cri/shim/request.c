@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cri/launch_spec.h"
 #include "cri/shim/shim.h"
 
 static int take_text(struct request *req, const struct tlv_item *i)
@@ -24,6 +25,9 @@ static int take_text(struct request *req, const struct tlv_item *i)
         break;
     case SHIM_OOM_FILE:
         req->oom_file = text;
+        break;
+    case SHIM_PID_TARGET:
+        req->pid_target = text;
         break;
     default:
         req->procs_file = text;
@@ -58,6 +62,7 @@ int request_decode(const void *data, size_t len, struct request *ret)
         case SHIM_CGROUP:
         case SHIM_OOM_FILE:
         case SHIM_PROCS_FILE:
+        case SHIM_PID_TARGET:
             r = take_text(ret, &i);
             break;
         case SHIM_LOG_MAX_BYTES:
@@ -76,7 +81,7 @@ int request_decode(const void *data, size_t len, struct request *ret)
             r = take_number(&ret->tty, 1, &i);
             break;
         case SHIM_PID_MODE:
-            r = take_number(&ret->pid_mode, 2, &i);
+            r = take_number(&ret->pid_mode, LAUNCH_PID_TARGET, &i);
             break;
         case SHIM_SIGNAL:
             r = take_number(&ret->signo, 64, &i);

@@ -105,7 +105,7 @@ static void begin_shutdown(struct shim *shim)
 {
     shim->shutting_down = true;
     LIST_FOR_EACH(l, &shim->processes)
-        (void)kill(LIST_ENTRY(l, struct process, link)->pid, SIGKILL);
+        (void)process_kill(LIST_ENTRY(l, struct process, link), SIGKILL);
     if (shim->pod_init > 0)
         (void)kill(shim->pod_init, SIGKILL);
 }

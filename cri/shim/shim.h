@@ -5,6 +5,8 @@
  *
  *   main.c        start: double fork, cgroup, namespaces, the loop
  *   namespaces.c  the pod's namespaces, pinned by bind mounts
+ *   userns.c      the same owned by a user namespace of the pod's
+ *   pod_init.c    the first process of a PID namespace that containers share
  *   server.c      the socket: connections, requests in, replies and events out
  *   container.c   containers: create, start, end
  *   process.c     a process under way: clone, launcher's report, exec'd or failed
@@ -92,6 +94,8 @@ struct spawn {
 int process_start(struct shim *shim, const struct spawn *s, struct conn *asker, uint32_t request,
                   struct error *err);
 void process_reap(struct shim *shim);
+/* 0 also when it has ended already. */
+int process_kill(struct process *p, int signo);
 struct process *process_find(struct shim *shim, const struct container *c, const char *exec_id);
 void process_forget_conn(struct shim *shim, const struct conn *conn);
 
@@ -109,6 +113,7 @@ struct container {
     struct shim_state state;
     int spec_fd;
     uint8_t pid_mode;
+    char *pid_target; /* id of the container whose PID namespace it shares */
     bool tty, stdin_open, stdin_once;
     char *cgroup, *oom_file, *procs_file; /* NULL where there is none */
     struct log_file log;
@@ -128,7 +133,7 @@ struct container *container_free(struct shim *shim, struct container *c);
 struct request {
     uint16_t type;
     uint32_t id;
-    const char *container, *exec_id, *log_path, *cgroup, *oom_file, *procs_file;
+    const char *container, *exec_id, *log_path, *cgroup, *oom_file, *procs_file, *pid_target;
     uint64_t log_max_bytes, log_max_files, stdin_open, stdin_once, tty, pid_mode, signo, all,
         columns, rows, streams;
     int fds[SHIM_FDS_MAX]; /* owned by the request: -1 once taken */
@@ -186,6 +191,7 @@ struct shim {
     unsigned n_containers, n_processes;
     int launch_fd;  /* O_PATH: coracle-launch on a read-only mount of its own */
     int own_pid_ns; /* to come back to after starting a process in another */
+    int user_ns;    /* the pod's, -1: it has none of its own */
     int pod_pidfd;  /* coracle-init, -1 */
     pid_t pod_init;
     bool shutting_down;
@@ -198,13 +204,19 @@ struct shim_setup { /* from the daemon (shim_start()); strings borrow */
     const char *sysctls[128];
     size_t n_sysctls;
     uint64_t namespaces, shm_size, share_pid;
+    struct shim_ids {
+        uint64_t host, length; /* ids 0 … length - 1 inside are these outside; length 0: no own */
+    } uids, gids;
     void *data; /* what they borrow from */
     size_t len;
 };
 int setup_decode(const void *data, size_t len, struct shim_setup *ret);
-int namespaces_make(const struct shim_setup *setup, struct error *err);
+int namespaces_make(struct shim *shim, const struct shim_setup *setup, struct error *err);
 /* Takes away the mounts of a start that failed. */
 void namespaces_undo(const struct shim_setup *setup);
+/* Makes the user namespace of @setup and those of @flags (CLONE_NEW…), owned by it, and enters the
+ * latter. */
+int userns_make(struct shim *shim, const struct shim_setup *setup, int flags, struct error *err);
 /* Starts coracle-init as the first process of a PID namespace that the pod's containers share. */
 int pod_init_start(struct shim *shim, const struct shim_setup *setup, struct error *err);
 void shim_maybe_end(struct shim *shim);

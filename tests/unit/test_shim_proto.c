@@ -42,7 +42,7 @@ static void bad_requests(_unused_ void **state)
         uint16_t tag;
         uint64_t value;
     } bad[] = {{SHIM_SIGNAL, 65},     {SHIM_ALL, 2},      {SHIM_FDS, 8},
-               {SHIM_COLUMNS, 65536}, {SHIM_PID_MODE, 3}, {SHIM_REQUEST, 1ULL << 32}};
+               {SHIM_COLUMNS, 65536}, {SHIM_PID_MODE, 4}, {SHIM_REQUEST, 1ULL << 32}};
     struct request req;
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
@@ -69,16 +69,30 @@ static void setup(_unused_ void **state)
     assert_int_equal(setup_decode(b.data, b.len, &s), 0);
     assert_string_equal(s.libexec, "/libexec");
     assert_int_equal(s.n_sysctls, 1);
+    size_t good = b.len;
     tlv_put_u64(&b, SETUP_NAMESPACES, 8);
     assert_int_equal(setup_decode(b.data, b.len, &s), -EBADMSG);
+    strbuf_truncate(&b, good);
+    tlv_put_u64(&b, SETUP_UID_HOST, 65536);
+    tlv_put_u64(&b, SETUP_UID_LENGTH, 65536);
+    assert_int_equal(setup_decode(b.data, b.len, &s), -EBADMSG); /* users without groups */
+    tlv_put_u64(&b, SETUP_GID_HOST, 0);
+    tlv_put_u64(&b, SETUP_GID_LENGTH, 65536);
+    assert_int_equal(setup_decode(b.data, b.len, &s), -EBADMSG); /* the host's own */
+    tlv_put_u64(&b, SETUP_GID_HOST, 131072);
+    assert_int_equal(setup_decode(b.data, b.len, &s), 0);
+    assert_true(s.uids.host == 65536 && s.gids.host == 131072 && s.gids.length == 65536);
+    tlv_put_u64(&b, SETUP_GID_HOST, UINT32_MAX - 65535);
+    assert_int_equal(setup_decode(b.data, b.len, &s), -EBADMSG); /* past the end */
 }
 
 static const struct launch_spec *full_spec(void)
 {
     static const char *const argv[] = {"sh", "-c", "true", NULL}, *const env[] = {"A=b", NULL},
                              *const lower[] = {"/l1", "/l2", NULL}, *const masked[] = {"/m", NULL};
-    static const struct launch_mount mounts[] = {{"/s", "/t", LAUNCH_SLAVE, true, false},
-                                                 {"/s2", "/t2", LAUNCH_PRIVATE, false, true}};
+    static const struct launch_mount mounts[] = {
+        {.source = "/s", .target = "/t", .propagation = LAUNCH_SLAVE, .readonly = true},
+        {.source = "/s2", .target = "/t2", .recursive_readonly = true, .idmapped = true}};
     static const struct launch_device devices[] = {{"/dev/x", 'c', 10, 200, 0600, 1, 2}};
     static const struct launch_rlimit limits[] = {{7, 100, 200}};
     static const gid_t groups[] = {5, 6};
@@ -107,6 +121,9 @@ static const struct launch_spec *full_spec(void)
         .workdir = "/wk",
         .rootfs_readonly = true,
         .pid_mode = LAUNCH_PID_POD,
+        .userns = true,
+        .userns_uid = 100000,
+        .userns_gid = 200000,
         .shm_path = "/shm",
         .mounts = mounts,
         .n_mounts = 2,
@@ -138,6 +155,8 @@ static void spec_round_trip(_unused_ void **state)
     assert_true(s->rootfs_readonly && s->pid_mode == LAUNCH_PID_POD && s->n_mounts == 2);
     assert_true(s->mounts[0].readonly && s->mounts[0].propagation == LAUNCH_SLAVE);
     assert_true(s->mounts[1].readonly && s->mounts[1].recursive_readonly);
+    assert_true(!s->mounts[0].idmapped && s->mounts[1].idmapped);
+    assert_true(s->userns && s->userns_uid == 100000 && s->userns_gid == 200000);
     assert_true(s->devices[0].minor == 200 && s->devices[0].gid == 2);
     assert_string_equal(s->masked_paths[0], "/m");
     launch_job_done(&job);
@@ -160,7 +179,7 @@ static void spec_refused(_unused_ void **state)
     s.process.cwd = "relative";
     assert_int_equal(launch_spec_encode(&s, NULL, &b, &err), -EINVAL);
     assert_string_equal(err.field, "cwd");
-    const struct launch_mount relative = {"x", "/t", LAUNCH_PRIVATE, false, false};
+    const struct launch_mount relative = {.source = "x", .target = "/t"};
     s = *full_spec();
     s.mounts = &relative;
     s.n_mounts = 1;

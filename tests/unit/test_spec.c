@@ -11,6 +11,7 @@
 #include "cri/seccomp.h"
 #include "cri/signals.h"
 #include "cri/spec.h"
+#include "cri/userns.h"
 #include "net/pbjson.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
@@ -211,8 +212,13 @@ static void bad_input_names_its_field(_unused_ void **state)
         {"{\"linux\":{\"security_context\":{\"seccomp\":{\"profile_type\":\"Localhost\","
          "\"localhost_ref\":\"x\"}}}}",
          "linux.security_context.seccomp.localhost_ref"},
-        {"{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":\"TARGET\"}}}}",
-         "linux.security_context.namespace_options.pid"},
+        {"{\"linux\":{\"security_context\":{\"namespace_options\":{\"userns_options\":{\"mode\":"
+         "\"POD\"}}}}}",
+         "linux.security_context.namespace_options.userns_options.uids"},
+        {"{\"mounts\":[{\"container_path\":\"/x\",\"host_path\":\"/tmp\",\"uidMappings\":[{"
+         "\"host_id\":65536,\"length\":65536}],\"gidMappings\":[{\"host_id\":65536,\"length\":"
+         "65536}]}]}",
+         "mounts[0]"}, /* the pod has no user namespace */
         {"{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":7}}}}",
          "linux.security_context.namespace_options.pid"},
     };
@@ -222,6 +228,56 @@ static void bad_input_names_its_field(_unused_ void **state)
             fail_msg("%s was taken", bad[i].json);
         assert_string_equal(b.err.field, bad[i].field);
         done(&b);
+    }
+}
+
+static struct userns parse(const char *json, struct error *err, int expected)
+{
+    struct userns u;
+    _cleanup_json_ json_t *j = json_parse(json, strlen(json), err);
+    assert_non_null(j);
+    ProtobufCMessage *m = pbjson_to_message(&runtime__v1__user_namespace__descriptor, j, err);
+    assert_non_null(m);
+    assert_int_equal(userns_parse((Runtime__V1__UserNamespace *)m, "f", &u, err), expected);
+    protobuf_c_message_free_unpacked(m, NULL);
+    return u;
+}
+
+static void user_namespaces(_unused_ void **state)
+{
+    struct error err = ERROR_INIT;
+    struct userns none;
+    assert_int_equal(userns_parse(NULL, "f", &none, NULL), 0);
+    assert_false(none.own);
+    assert_false(parse("{\"mode\":\"NODE\"}", &err, 0).own);
+#define MAP(host, length) "[{\"host_id\":" #host ",\"length\":" #length "}]"
+#define POD(uids, gids)   "{\"mode\":\"POD\",\"uids\":" uids ",\"gids\":" gids "}"
+    struct userns u = parse(POD(MAP(65536, 65536), MAP(131072, 70000)), &err, 0);
+    assert_true(u.own && u.uids.host == 65536 && u.gids.host == 131072 && u.gids.length == 70000);
+    assert_true(userns_equal(&u, &u) && !userns_equal(&u, &none));
+    assert_int_equal(userns_outside(&u.uids, 0), 65536);
+    assert_int_equal(userns_outside(&u.uids, 65535), 131071);
+    assert_int_equal(userns_outside(&u.uids, 65536), 65536); /* nobody inside: root's */
+    assert_int_equal(userns_outside(&none.uids, 7), 7);
+    assert_int_equal(userns_inside(&u.uids, 65537), 1);
+    assert_int_equal(userns_inside(&u.uids, 5), 5);
+    assert_int_equal(userns_inside(&none.uids, 7), 7);
+    static const struct {
+        const char *json, *field;
+    } bad[] = {
+        {"{\"mode\":\"TARGET\"}", "f"},
+        {"{\"mode\":\"NODE\",\"uids\":" MAP(65536, 65536) "}", "f"},
+        {"{\"mode\":\"POD\"}", "f.uids"},
+        {POD(MAP(65536, 65536), "[]"), "f.gids"},
+        {POD(MAP(65535, 65536), MAP(65536, 65536)), "f.uids"},
+        {POD(MAP(65536, 65535), MAP(65536, 65536)), "f.uids"},
+        {POD(MAP(65536, 65536), MAP(4294901760, 65536)), "f.gids"},
+        {POD("[{\"host_id\":65536,\"container_id\":1,\"length\":65536}]", MAP(65536, 65536)),
+         "f.uids"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        (void)parse(bad[i].json, &err, -EINVAL);
+        assert_string_equal(err.field, bad[i].field);
     }
 }
 
@@ -286,6 +342,7 @@ int main(void)
         cmocka_unit_test(mounts_are_sorted_and_completed),
         cmocka_unit_test(seccomp_profiles),
         cmocka_unit_test(bad_input_names_its_field),
+        cmocka_unit_test(user_namespaces),
         cmocka_unit_test(limits),
         cmocka_unit_test(signals),
         cmocka_unit_test(rules),

@@ -5,7 +5,8 @@
  *
  *   shim-drive DIR LIBEXEC CGROUP-OF-SHIMS
  *
- *   start NAMESPACES [share-pid] [hostname=H] [sysctl=K=V]…    → ready PID | failed CODE TEXT
+ *   start NAMESPACES [share-pid] [hostname=H] [sysctl=K=V]… [userns=HOST-ID]
+ *                                                              → ready PID | failed CODE TEXT
  *   connect                                                    → connected PID
  *   create ID [KEY=VALUE]… -- ARG…                             → created | failed …
  *   run ID                                                     → started PID [notes] | failed …
@@ -144,6 +145,7 @@ static void take_mount(struct options *o, char *value)
     for (char *w; (w = strtok_r(NULL, ":", &save));) {
         m->readonly |= str_eq(w, "ro");
         m->recursive_readonly |= str_eq(w, "rro");
+        m->idmapped |= str_eq(w, "idmap");
         m->propagation = str_eq(w, "shared")  ? LAUNCH_SHARED
                          : str_eq(w, "slave") ? LAUNCH_SLAVE
                                               : m->propagation;
@@ -182,9 +184,14 @@ static bool take_container_option(struct options *o, const char *key, char *valu
     else if (str_eq(key, "privileged"))
         s->privileged = true;
     else if (str_eq(key, "pid"))
-        s->pid_mode = str_eq(value, "pod")    ? LAUNCH_PID_POD
-                      : str_eq(value, "node") ? LAUNCH_PID_NODE
-                                              : LAUNCH_PID_CONTAINER;
+        s->pid_mode = str_eq(value, "pod")      ? LAUNCH_PID_POD
+                      : str_eq(value, "node")   ? LAUNCH_PID_NODE
+                      : str_eq(value, "target") ? LAUNCH_PID_TARGET
+                                                : LAUNCH_PID_CONTAINER;
+    else if (str_eq(key, "target"))
+        o->container.pid_target = value;
+    else if (str_eq(key, "userns"))
+        s->userns = true, s->userns_uid = s->userns_gid = (uid_t)strtoul(value, NULL, 10);
     else if (str_eq(key, "shm"))
         s->shm_path = value;
     else if (str_eq(key, "mount"))
@@ -319,6 +326,10 @@ static void do_start(struct drive *d, char **w)
                               .sysctls = sysctls};
     for (w += 2; *w; w++) {
         cfg.share_pid |= str_eq(*w, "share-pid");
+        if (str_starts(*w, "userns=")) {
+            cfg.uids.host = cfg.gids.host = (uint32_t)strtoul(*w + 7, NULL, 10);
+            cfg.uids.length = cfg.gids.length = 65536;
+        }
         if (str_starts(*w, "hostname="))
             cfg.hostname = *w + 9;
         if (str_starts(*w, "sysctl=") && n < 7)
