@@ -59,6 +59,15 @@ static int enter(struct launch_job *job, struct error *err)
     return r == 0 && job->spec.process.tty ? tty_make(job, false, err) : r;
 }
 
+/* From here on names are resolved that the image or the container chose: the working directory, the
+ * program, /etc/passwd. Through /proc/self/fd each of them could be one of our descriptors, and
+ * those lead to the host's directories. */
+static void drop_descriptors(void)
+{
+    (void)close(LAUNCH_FD_SPEC);
+    (void)close_range(LAUNCH_FD_REPORT + 1, ~0U, 0);
+}
+
 static int run_probe(const char *upper_layer, const char *lower_layer)
 {
     struct error err = ERROR_INIT;
@@ -83,8 +92,10 @@ int main(int argc, char **argv)
     job.exit_code = 128;
     if (r == 0)
         r = exec ? enter(&job, &err) : create(&job, &err);
-    if (r == 0)
+    if (r == 0) {
+        drop_descriptors();
         r = user_resolve(&job, &err);
+    }
     if (r == 0)
         (void)process_become(&job, &err); /* comes back only with an error */
     report_error(&err, job.exit_code);

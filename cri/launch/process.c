@@ -10,6 +10,8 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <grp.h>
 #include <sched.h>
@@ -20,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "base/fs.h"
 #include "cri/launch/launch.h"
@@ -162,9 +165,26 @@ static int set_capabilities(const struct launch_process *p, struct error *err)
     return 0;
 }
 
+/* Links are followed within the root only, and none of those in /proc that lead to open files. */
+static int enter_cwd(const char *cwd)
+{
+    _cleanup_close_ int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return -errno;
+    _cleanup_close_ int dir =
+        fs_open_in_root(root, cwd, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
+    if (dir < 0)
+        return dir;
+    return fchdir(dir) < 0 ? -errno : 0;
+}
+
 static int set_credentials(const struct launch_job *job, struct error *err)
 {
     const struct launch_process *p = &job->spec.process;
+    /* The working directory may be open to root alone, or (on a network) to the user alone. */
+    int cwd = enter_cwd(p->cwd);
+    if (cwd < 0 && cwd != -EACCES)
+        return error_errno(err, cwd, "working directory %s", p->cwd);
     set_rlimits(p); /* late: our own descriptors and memory are no business of the limits */
     int r = drop_bounding(p->cap_bounding, err);
     if (r == 0 && !p->no_new_privs)
@@ -178,11 +198,8 @@ static int set_credentials(const struct launch_job *job, struct error *err)
     if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresuid(job->uid, job->uid, job->uid) < 0)
         return error_errno(err, -errno, "set user %u", (unsigned)job->uid);
     (void)prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
-    /* The working directory may be open to the user alone, or to root alone. */
-    if (chdir(p->cwd) < 0) {
-        int code = -errno;
-        return error_errno(err, code, "working directory %s", p->cwd);
-    }
+    if (cwd < 0 && (cwd = enter_cwd(p->cwd)) < 0)
+        return error_errno(err, cwd, "working directory %s", p->cwd);
     r = set_capabilities(p, err);
     if (r < 0)
         return r;
@@ -196,6 +213,18 @@ static int set_credentials(const struct launch_job *job, struct error *err)
     return r;
 }
 
+/* What is at /proc in a container need not be the kernel's: a volume, or another mount, may be. */
+static int write_attribute(const char *path, const char *text)
+{
+    struct statfs fs;
+    _cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || fstatfs(fd, &fs) < 0)
+        return -errno;
+    if (fs.f_type != PROC_SUPER_MAGIC)
+        return -EXDEV;
+    return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
 /* The profile is taken at the next exec. Kernels with more than one security module have the first
  * path. */
 static int confine(const struct launch_process *p, struct error *err)
@@ -203,9 +232,11 @@ static int confine(const struct launch_process *p, struct error *err)
     if (!p->apparmor || str_eq(p->apparmor, "unconfined"))
         return 0;
     _cleanup_free_ char *text = str_printf("exec %s", p->apparmor);
-    int r = fs_write_text("/proc/self/attr/apparmor/exec", text, NULL);
+    int r = write_attribute("/proc/self/attr/apparmor/exec", text);
     if (r == -ENOENT)
-        r = fs_write_text("/proc/self/attr/exec", text, NULL);
+        r = write_attribute("/proc/self/attr/exec", text);
+    if (r == -EXDEV)
+        return error_set(err, r, "AppArmor: the container's /proc is not the kernel's");
     if (r < 0)
         return error_errno(err, r, "AppArmor profile \"%.200s\" (is it loaded?)", p->apparmor);
     return 0;

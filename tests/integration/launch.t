@@ -200,6 +200,27 @@ like "$out" $'exit 137 9 0\n' "a killed container reports 137"
 like "$out" 'failed -3 .*x is not running' "exec in a container that has ended"
 like "$out" 'failed -2 .*no container y' "exec in a container that is not there"
 
+# The launcher's own descriptors lead to the host's directories: no name may go through them.
+new_layer
+mkdir "$L/rootonly" && chmod 700 "$L/rootonly"
+out=$(pod <<X
+$(for i in $(seq 3 24); do
+    printf 'create w%d %s cwd=/proc/self/fd/%d -- true\nrun w%d\n' "$i" "$OPTS" "$i" "$i"
+    printf 'create p%d %s -- /proc/self/fd/%d/../../../../../../../../../../../bin/true\nrun p%d\n' "$i" "$OPTS" "$i" "$i"
+done)
+create c1 $OPTS cwd=/proc/self/cwd -- true
+run c1
+create c2 $OPTS cwd=/proc/1/root -- true
+run c2
+create ro $OPTS cwd=/rootonly user=web log=$T/logs/ro.log -- sh -c 'pwd; ls . 2>&1'
+run ro
+wait ro
+X
+)
+is "$(grep -c started <<<"$out")" 1 "neither a working directory nor a program is reached through the launcher's descriptors" || diag "$out"
+is "$(grep -c 'failed.*working directory' <<<"$out")" 24 "... which is said"
+like "$(content "$T/logs/ro.log")" ^$'/rootonly\n.*denied' "a working directory that is open to root alone"
+
 # The launcher's file is the host's: a container that makes the launcher execute itself, and writes to
 # the executable of every process it sees, must not reach it.
 before=$(sha256sum <"$LIBEXEC/coracle-launch")
