@@ -78,6 +78,44 @@ struct ip_prefix ip_prefix_network(const struct ip_prefix *p)
     return n;
 }
 
+bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b)
+{
+    return a->len == b->len && ip_addr_equal(&a->addr, &b->addr);
+}
+
+bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a)
+{
+    const struct ip_prefix host = {*a, p->len};
+    struct ip_prefix theirs = ip_prefix_network(&host), ours = ip_prefix_network(p);
+    return ip_addr_equal(&theirs.addr, &ours.addr);
+}
+
+bool ip_addr_is_any(const struct ip_addr *a)
+{
+    static const uint8_t zero[16];
+    return a->family && memcmp(a->bytes, zero, ip_addr_size(a)) == 0;
+}
+
+int ip_prefixes_parse(const char *text, struct ip_prefix *ret, size_t max, struct error *err)
+{
+    size_t n = 0;
+    for (const char *at = text;; at++) {
+        at += strspn(at, " \t");
+        size_t len = strcspn(at, ",");
+        size_t used = len;
+        while (used && (at[used - 1] == ' ' || at[used - 1] == '\t'))
+            used--;
+        _cleanup_free_ char *one = str_ndup(at, used);
+        if (n == max)
+            return error_set(err, -EINVAL, "\"%.200s\": more than %zu prefixes", text, max);
+        if (ip_prefix_parse(one, &ret[n++]) < 0)
+            return error_set(err, -EINVAL, "\"%.200s\" is no prefix", one);
+        at += len;
+        if (!*at)
+            return (int)n;
+    }
+}
+
 static struct nl_msg *message(int type, int flags, int ifindex, const struct ip_prefix *p)
 {
     struct ifaddrmsg h = {.ifa_family = (uint8_t)p->addr.family,

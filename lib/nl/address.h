@@ -26,8 +26,15 @@ bool ip_addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 size_t ip_addr_size(const struct ip_addr *a); /* 4 or 16 bytes */
 /* The prefix with its host bits cleared. */
 struct ip_prefix ip_prefix_network(const struct ip_prefix *p);
+bool ip_prefix_equal(const struct ip_prefix *a, const struct ip_prefix *b);
+bool ip_prefix_contains(const struct ip_prefix *p, const struct ip_addr *a);
+bool ip_addr_is_any(const struct ip_addr *a); /* 0.0.0.0 or :: */
+/* Prefixes separated by commas, at most @max; blanks around them are ignored. Returns how many, or
+ * -EINVAL naming the one that is none. */
+int ip_prefixes_parse(const char *text, struct ip_prefix *ret, size_t max, struct error *err);
 
-/* Adds an address to a link; one that is there already is success. 0 or -errno. */
+/* Adds an address to a link; one that is there already is success. An IPv6 address can be used at
+ * once (no duplicate address detection). 0 or -errno. */
 int address_add(struct netlink *nl, int ifindex, const struct ip_prefix *p, struct error *err);
 /* Calls @cb for each address of @family on the link; a negative result is returned. */
 int address_list(struct netlink *nl, int ifindex, int family,

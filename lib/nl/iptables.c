@@ -40,6 +40,12 @@ static bool is_table(const char *text, const void *arg)
     return text[0] == '*' && str_eq(text + 1, arg);
 }
 
+static bool is_chain(const char *text, const void *arg)
+{
+    size_t len = strlen(arg);
+    return text[0] == ':' && strncmp(text + 1, arg, len) == 0 && text[1 + len] == ' ';
+}
+
 static bool is_rule(const char *text, const void *arg)
 {
     return str_starts(text, "-A ") && str_eq(text + 3, arg);
@@ -54,6 +60,11 @@ static bool is_content(const char *text, _unused_ const void *arg)
 bool iptables_saved_has_table(const char *saved, const char *table)
 {
     return any_line(saved, NULL, is_table, table);
+}
+
+bool iptables_saved_has_chain(const char *saved, const char *table, const char *chain)
+{
+    return any_line(saved, table, is_chain, chain);
 }
 
 bool iptables_saved_has_rule(const char *saved, const char *table, const char *rule)

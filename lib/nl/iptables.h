@@ -13,6 +13,7 @@
 
 /* @saved: the output of iptables-save. @rule: as printed after "-A ". */
 bool iptables_saved_has_table(const char *saved, const char *table);
+bool iptables_saved_has_chain(const char *saved, const char *table, const char *chain);
 bool iptables_saved_has_rule(const char *saved, const char *table, const char *rule);
 
 /* Journals each of @tables (NULL-terminated) that @saved lacks, before it comes into being.

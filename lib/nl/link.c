@@ -182,6 +182,14 @@ int link_set_up(struct netlink *nl, int ifindex, struct error *err)
                         "cannot bring link %d up", ifindex);
 }
 
+int link_set_mtu(struct netlink *nl, int ifindex, int mtu, struct error *err)
+{
+    struct ifinfomsg h = {.ifi_family = AF_UNSPEC, .ifi_index = ifindex};
+    struct nl_msg *msg = netlink_message(RTM_NEWLINK, 0, &h, sizeof(h));
+    netlink_put_u32(msg, IFLA_MTU, (uint32_t)mtu);
+    return netlink_call(nl, msg, err, "cannot set the MTU of link %d to %d", ifindex, mtu);
+}
+
 int link_delete(struct netlink *nl, const char *name, struct error *err)
 {
     struct ifinfomsg h = {.ifi_family = AF_UNSPEC};

@@ -46,5 +46,6 @@ struct link_veth {
 int link_add_veth(struct netlink *nl, const struct link_veth *veth, struct error *err);
 
 int link_set_up(struct netlink *nl, int ifindex, struct error *err);
+int link_set_mtu(struct netlink *nl, int ifindex, int mtu, struct error *err);
 /* Removes a link (a veth with its peer). One that is not there is success. */
 int link_delete(struct netlink *nl, const char *name, struct error *err);

@@ -1,6 +1,8 @@
 /* Routes (RTM_NEWROUTE). */
 #pragma once
 
+#include <linux/rtnetlink.h>
+
 #include "nl/address.h"
 
 /* Adds (or replaces) a unicast route in the main table. @destination with length 0 is the default
@@ -10,3 +12,13 @@ int route_add(struct netlink *nl, const struct ip_prefix *destination,
 /* Removes it; one that is not there is success. */
 int route_delete(struct netlink *nl, const struct ip_prefix *destination, int ifindex,
                  struct error *err);
+
+struct route_info {
+    struct ip_prefix destination; /* length 0: the default route */
+    int ifindex;
+    int protocol; /* RTPROT_RA, RTPROT_STATIC, … */
+};
+/* Calls @cb for each unicast route of @family in the main table (of several next hops the first
+ * counts); a negative result is returned. */
+int route_list(struct netlink *nl, int family, int (*cb)(const struct route_info *r, void *arg),
+               void *arg, struct error *err);
