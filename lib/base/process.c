@@ -96,6 +96,7 @@ struct process_run {
     struct strbuf input, out, err;
     size_t written; /* of the input */
     size_t limit;
+    bool session; /* the program leads one: what it started is killed with it */
     bool ended, timed_out, truncated;
     int status;
     void (*cb)(const struct process_result *result, void *arg);
@@ -213,6 +214,14 @@ static void on_end(_unused_ pid_t pid, int status, void *arg)
     finish_if_over(run);
 }
 
+/* The program is not waited for yet, so its number is nobody else's. */
+static void kill_run(struct process_run *run)
+{
+    if (run->session)
+        (void)kill(-run->pid.pid, SIGKILL);
+    (void)loop_pid_kill(&run->pid, SIGKILL);
+}
+
 static void on_deadline(void *arg)
 {
     struct process_run *run = arg;
@@ -230,7 +239,7 @@ static void on_deadline(void *arg)
         return;
     }
     run->timed_out = true;
-    (void)loop_pid_kill(&run->pid, SIGKILL);
+    kill_run(run);
     loop_timer_set(&run->deadline, KILL_WAIT_MS);
 }
 
@@ -266,6 +275,7 @@ int process_run(struct loop *loop, const struct process_spec *spec, const void *
                                 .out_fd = -1,
                                 .err_fd = -1,
                                 .limit = limit,
+                                .session = spec->new_session,
                                 .cb = cb,
                                 .arg = arg,
                                 .pid.pidfd = -1};
@@ -317,7 +327,7 @@ void process_run_cancel(struct process_run *run)
         return;
     if (!run->ended) {
         struct pollfd death = {.fd = run->pid.pidfd, .events = POLLIN};
-        (void)loop_pid_kill(&run->pid, SIGKILL);
+        kill_run(run);
         if (poll(&death, 1, CANCEL_WAIT_MS) == 0) {
             abandon(run);
             return;

@@ -41,9 +41,10 @@ struct process_result {
 struct process_run;
 
 /* Runs a program with @input on its standard input, gathers at most @limit bytes of each output,
- * kills it after @deadline_ms, and calls @cb once, always later than this call, also when the
- * program cannot be killed because it hangs in the kernel. spec's three standard descriptors are
- * ignored. *ret (may be NULL) is valid until @cb is called. */
+ * kills it after @deadline_ms (with a new session also what it started, unless that left the
+ * session), and calls @cb once, always later than this call, also when the program cannot be killed
+ * because it hangs in the kernel. spec's three standard descriptors are ignored. *ret (may be NULL)
+ * is valid until @cb is called. */
 int process_run(struct loop *loop, const struct process_spec *spec, const void *input,
                 size_t input_len, size_t limit, uint64_t deadline_ms,
                 void (*cb)(const struct process_result *result, void *arg), void *arg,
