@@ -180,6 +180,8 @@ static void adopt_sandbox(struct sandbox *s)
     int r = shim_connect(rt->loop, s->dir, &events, &s->shim, &err);
     if (r < 0)
         s->shim = NULL;
+    if (s->state == SANDBOX_READY && !s->host_network)
+        network_adopt(rt->network, s->id, s->config, &s->net);
     if (s->state == SANDBOX_CREATING) {
         log_info("removing a half-made sandbox", "sandbox", s->id, NULL);
         s->created_ns = 0;

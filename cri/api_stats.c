@@ -153,7 +153,8 @@ static Runtime__V1__NetworkUsage *network_usage(struct arena *a, const struct sa
                                                 int64_t now)
 {
     struct link_info info;
-    if (network_stats(s->rt->network, &s->net, &info, NULL) < 0)
+    _cleanup_free_ char *netns = shim_ns_path(s->dir, "net");
+    if (s->host_network || network_stats(netns, &s->net, &info, NULL) < 0)
         return NULL;
     Runtime__V1__NetworkUsage *m =
         ARENA_MESSAGE(a, Runtime__V1__NetworkUsage, runtime__v1__network_usage);

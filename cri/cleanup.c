@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/rtnetlink.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -15,9 +14,6 @@
 #include "base/fs.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
-#include "cri/masquerade.h"
-#include "nl/iptables.h"
-#include "nl/link.h"
 
 static int refuse_if_running(const struct runtime_options *o, struct error *err)
 {
@@ -46,25 +42,16 @@ static int remove_mounts(const struct runtime_options *o, struct error *err)
     return r ? r : r2;
 }
 
-static int remove_bridge(const struct runtime_options *o, struct error *err)
+static int remove_network(const struct runtime_options *o, struct error *err)
 {
-    _cleanup_(netlink_freep) struct netlink *nl = NULL;
-    int r = netlink_open(NETLINK_ROUTE, &nl, err);
-    if (r == 0)
-        r = link_delete(nl, o->bridge, err);
-    return r == -ENODEV ? 0 : r;
-}
-
-static int remove_rules(const struct runtime_options *o, struct error *err)
-{
-    _cleanup_free_ char *journal = daemon_path(o->root, "/var/lib/coracle/journal");
-    return iptables_remove_chains(journal, masquerade_is_ours, err);
+    const struct network_options no = runtime_network_options(o);
+    return network_cleanup(&no, err);
 }
 
 int runtime_cleanup(const struct runtime_options *o, struct error *err)
 {
     static int (*const steps[])(const struct runtime_options *o, struct error *err) = {
-        remove_cgroups, remove_mounts, remove_bridge, remove_rules};
+        remove_cgroups, remove_network, remove_mounts};
     int first = refuse_if_running(o, err);
     if (first < 0)
         return first;

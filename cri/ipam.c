@@ -11,16 +11,20 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 
-#define POOL_MAX  65536U
+#define POOL_MAX  65536U /* of each prefix */
 #define OWNER_MAX 256
+
+/* Addresses are counted from the network's own. */
+struct pool {
+    struct ip_prefix network; /* addr.family 0: none */
+    uint32_t first, last;     /* to give out */
+    uint32_t next;
+};
 
 struct ipam {
     char *dir;
     struct map leases; /* address text → owner */
-    bool has_prefix;
-    struct ip_prefix prefix; /* network address */
-    uint32_t first, last;    /* addresses to give out, host order */
-    uint32_t next;
+    struct pool pools[IPAM_PREFIXES_MAX];
 };
 
 static void load(struct ipam *ipam)
@@ -61,50 +65,73 @@ struct ipam *ipam_free(struct ipam *ipam)
     return NULL;
 }
 
-static uint32_t host_order(const struct ip_addr *a)
+static struct pool *pool_of(const struct ipam *ipam, int family)
 {
-    uint32_t v;
-    memcpy(&v, a->bytes, 4);
-    return ntohl(v);
+    for (size_t i = 0; i < IPAM_PREFIXES_MAX; i++)
+        if (family && ipam->pools[i].network.addr.family == family)
+            return (struct pool *)(uintptr_t)&ipam->pools[i];
+    return NULL;
 }
 
-static struct ip_addr from_host_order(uint32_t v)
+/* The @n-th address. The last four bytes suffice: a pool is no larger than POOL_MAX. */
+static struct ip_addr address_at(const struct pool *pool, uint32_t n)
 {
-    struct ip_addr a = {.family = AF_INET};
-    v = htonl(v);
-    memcpy(a.bytes, &v, 4);
+    struct ip_addr a = pool->network.addr;
+    uint8_t *low = a.bytes + ip_addr_size(&a) - 4;
+    uint32_t v;
+    memcpy(&v, low, 4);
+    v = htonl(ntohl(v) + n);
+    memcpy(low, &v, 4);
     return a;
 }
 
-int ipam_set_prefix(struct ipam *ipam, const struct ip_prefix *prefix, struct error *err)
+int ipam_check(const struct ip_prefix *prefixes, size_t n, struct error *err)
 {
     char text[IP_TEXT_MAX];
-    if (prefix->addr.family != AF_INET)
-        return error_set_field(err, -EINVAL, "pod_cidr", "pod CIDR %s: only IPv4 is supported",
-                               ip_prefix_format(prefix, text));
-    if (prefix->len < 8 || prefix->len > 30)
+    if (n == 0 || n > IPAM_PREFIXES_MAX)
+        return error_set_field(err, -EINVAL, "pod_cidr", "pod CIDR: one or two are needed");
+    for (size_t i = 0; i < n; i++) {
+        bool v4 = prefixes[i].addr.family == AF_INET;
+        unsigned shortest = v4 ? 8 : 16, longest = v4 ? 30 : 126;
+        if (prefixes[i].len < shortest || prefixes[i].len > longest)
+            return error_set_field(err, -EINVAL, "pod_cidr",
+                                   "pod CIDR %s: the prefix length must be %u to %u",
+                                   ip_prefix_format(&prefixes[i], text), shortest, longest);
+    }
+    if (n == 2 && prefixes[0].addr.family == prefixes[1].addr.family)
         return error_set_field(err, -EINVAL, "pod_cidr",
-                               "pod CIDR %s: the prefix length must be 8 to 30",
-                               ip_prefix_format(prefix, text));
-    struct ip_prefix network = ip_prefix_network(prefix);
-    if (ipam->has_prefix && ipam->prefix.len == network.len &&
-        ip_addr_equal(&ipam->prefix.addr, &network.addr))
-        return 0;
-    ipam->prefix = network;
-    ipam->has_prefix = true;
-    uint32_t base = host_order(&network.addr);
-    uint32_t size = 1U << (32 - network.len);
-    ipam->first = base + 2; /* after the network's own and the gateway's */
-    ipam->last = base + (size > POOL_MAX ? POOL_MAX : size) - 2; /* without the broadcast */
-    ipam->next = ipam->first;
+                               "pod CIDR %s: there is one of that family already",
+                               ip_prefix_format(&prefixes[1], text));
     return 0;
 }
 
-struct ip_prefix ipam_gateway(const struct ipam *ipam)
+static struct pool make_pool(const struct ip_prefix *prefix)
 {
-    struct ip_prefix p = {.len = ipam->prefix.len};
-    p.addr = from_host_order(host_order(&ipam->prefix.addr) + 1);
+    struct pool p = {.network = ip_prefix_network(prefix), .first = 2};
+    unsigned bits = (unsigned)ip_addr_size(&prefix->addr) * 8 - prefix->len;
+    uint32_t size = bits < 16 ? 1U << bits : POOL_MAX;
+    /* After the network's own (IPv6: the routers' anycast address) and the gateway's; IPv4 without
+     * the broadcast address. */
+    p.last = size - (prefix->addr.family == AF_INET ? 2 : 1);
+    p.next = p.first;
     return p;
+}
+
+void ipam_set_prefixes(struct ipam *ipam, const struct ip_prefix *prefixes, size_t n)
+{
+    struct pool pools[IPAM_PREFIXES_MAX] = {{.next = 0}};
+    for (size_t i = 0; i < n; i++) {
+        struct pool p = make_pool(&prefixes[i]);
+        const struct pool *before = pool_of(ipam, p.network.addr.family);
+        pools[i] = before && ip_prefix_equal(&before->network, &p.network) ? *before : p;
+    }
+    memcpy(ipam->pools, pools, sizeof(pools));
+}
+
+struct ip_prefix ipam_gateway(const struct ip_prefix *prefix)
+{
+    struct pool p = make_pool(prefix);
+    return (struct ip_prefix){address_at(&p, 1), prefix->len};
 }
 
 static int write_lease(const struct ipam *ipam, const char *address, const char *owner,
@@ -122,14 +149,16 @@ static int write_lease(const struct ipam *ipam, const char *address, const char 
     return 0;
 }
 
-int ipam_lease(struct ipam *ipam, const char *owner, struct ip_addr *ret, struct error *err)
+int ipam_lease(struct ipam *ipam, int family, const char *owner, struct ip_addr *ret,
+               struct error *err)
 {
-    if (!ipam->has_prefix)
+    struct pool *pool = pool_of(ipam, family);
+    char text[IP_TEXT_MAX];
+    if (!pool)
         return error_set(err, -ENXIO, "no pod CIDR is known for this node yet");
-    for (uint32_t tried = 0; tried <= ipam->last - ipam->first; tried++) {
-        struct ip_addr a = from_host_order(ipam->next);
-        ipam->next = ipam->next == ipam->last ? ipam->first : ipam->next + 1;
-        char text[IP_TEXT_MAX];
+    for (uint32_t tried = 0; tried <= pool->last - pool->first; tried++) {
+        struct ip_addr a = address_at(pool, pool->next);
+        pool->next = pool->next == pool->last ? pool->first : pool->next + 1;
         if (map_has(&ipam->leases, ip_addr_format(&a, text)))
             continue;
         int r = write_lease(ipam, text, owner, err);
@@ -141,18 +170,23 @@ int ipam_lease(struct ipam *ipam, const char *owner, struct ip_addr *ret, struct
         *ret = a;
         return 0;
     }
-    char text[IP_TEXT_MAX];
-    return error_set(err, -ENOSPC, "no free address in %s", ip_prefix_format(&ipam->prefix, text));
+    return error_set(err, -ENOSPC, "no free address in %s", ip_prefix_format(&pool->network, text));
 }
 
-void ipam_release(struct ipam *ipam, const char *owner, const struct ip_addr *addr)
+struct one_owner {
+    const char *id;
+};
+
+static bool is_not_owner(const char *owner, void *arg)
 {
-    char text[IP_TEXT_MAX];
-    if (!str_eq(map_get(&ipam->leases, ip_addr_format(addr, text)), owner))
-        return;
-    _cleanup_free_ char *path = fs_join(ipam->dir, text);
-    (void)unlink(path);
-    (void)map_remove(&ipam->leases, text);
+    const struct one_owner *one = arg;
+    return !str_eq(owner, one->id);
+}
+
+void ipam_release(struct ipam *ipam, const char *owner)
+{
+    struct one_owner one = {owner};
+    (void)ipam_sweep(ipam, is_not_owner, &one);
 }
 
 size_t ipam_sweep(struct ipam *ipam, bool (*keep)(const char *owner, void *arg), void *arg)
@@ -173,4 +207,15 @@ size_t ipam_sweep(struct ipam *ipam, bool (*keep)(const char *owner, void *arg),
 size_t ipam_count(const struct ipam *ipam)
 {
     return map_count(&ipam->leases);
+}
+
+size_t ipam_addresses(const struct ipam *ipam, struct ip_addr **ret)
+{
+    size_t n = 0;
+    *ret = mem_zalloc((map_count(&ipam->leases) + 1) * sizeof(**ret));
+    MAP_FOR_EACH(e, &ipam->leases) {
+        if (ip_addr_parse(map_key(e), *ret + n) == 0)
+            n++;
+    }
+    return n;
 }

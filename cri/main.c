@@ -67,17 +67,23 @@ static int clean_up(const struct runtime_options *opts)
 
 int main(int argc, char **argv)
 {
-    struct runtime_options opts = {
-        .root = "", .bridge = "coracle0", .cgroup_driver = "cgroupfs", .cgroup_root = "/"};
+    struct runtime_options opts = {.root = "",
+                                   .network = "builtin",
+                                   .bridge = "coracle0",
+                                   .cgroup_driver = "cgroupfs",
+                                   .cgroup_root = "/"};
     int verbosity = 0;
     bool help = false, cleanup = false;
     const struct option_def defs[] = {
         {"root", 0, OPTION_STRING, &opts.root, "DIR", "prefix of every path"},
         {"listen", 0, OPTION_STRING, &opts.listen, "unix:///PATH",
          "socket to serve (DIR/run/coracle/cri.sock)"},
-        {"pod-cidr", 0, OPTION_STRING, &opts.pod_cidr, "CIDR",
-         "addresses of this node's pods (told by the kubelet otherwise)"},
-        {"cluster-cidr", 0, OPTION_STRING, &opts.cluster_cidr, "CIDR",
+        {"network", 0, OPTION_STRING, &opts.network, "NAME",
+         "where the pods' network comes from: builtin or cni (builtin)"},
+        {"pod-cidr", 0, OPTION_STRING, &opts.pod_cidr, "CIDR[,CIDR]",
+         "addresses of this node's pods, IPv4, IPv6 or both (told by flannel's subnet.env or the "
+         "kubelet otherwise)"},
+        {"cluster-cidr", 0, OPTION_STRING, &opts.cluster_cidr, "CIDR[,…]",
          "addresses of all pods: not masqueraded (the pod CIDR)"},
         {"bridge", 0, OPTION_STRING, &opts.bridge, "NAME", "bridge of the pods (coracle0)"},
         {"cgroup-driver", 0, OPTION_STRING, &opts.cgroup_driver, "NAME", "cgroupfs"},

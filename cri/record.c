@@ -43,12 +43,13 @@ static char *container_path(const struct sandbox *s, const char *id)
 
 int sandbox_save(const struct sandbox *s, struct error *err)
 {
-    char address[IP_TEXT_MAX];
+    _cleanup_strbuf_ struct strbuf addresses = STRBUF_INIT;
     json_t *j = json_object();
+    network_addresses_format(&s->net, &addresses);
     (void)json_object_set_new(j, "state", json_string(sandbox_states[s->state]));
     (void)json_object_set_new(j, "createdNs", json_integer(s->created_ns));
     (void)json_object_set_new(j, "link", json_string(s->net.link));
-    (void)json_object_set_new(j, "address", json_string(ip_addr_format(&s->net.addr, address)));
+    (void)json_object_set_new(j, "address", json_string(strbuf_text(&addresses)));
     (void)json_object_set_new(j, "config", pbjson_from_message(&s->config->base));
     _cleanup_free_ char *path = sandbox_path(s);
     return save(path, j, err);
@@ -103,7 +104,9 @@ struct sandbox *sandbox_load(struct runtime *rt, const char *id, struct error *e
     int state = state_of(json_path_string(j, "state"), sandbox_states, ARRAY_SIZE(sandbox_states));
     const char *link = json_path_string(j, "link");
     const char *address = json_path_string(j, "address");
-    if (state < 0 || !link || strlen(link) >= IFNAMSIZ || !address) {
+    struct network_attachment net = {.n_addrs = 0};
+    if (state < 0 || !link || strlen(link) >= IFNAMSIZ || !address ||
+        network_addresses_parse(&net, address) < 0) {
         (void)error_set(err, -EINVAL, "%s: damaged", path);
         return NULL;
     }
@@ -120,8 +123,8 @@ struct sandbox *sandbox_load(struct runtime *rt, const char *id, struct error *e
     struct sandbox *s = sandbox_new(rt, id, (Runtime__V1__PodSandboxConfig *)config);
     s->state = (enum sandbox_state)state;
     s->created_ns = json_path_int(j, "createdNs", 0);
+    s->net = net;
     memcpy(s->net.link, link, strlen(link) + 1);
-    (void)ip_addr_parse(address, &s->net.addr);
     return s;
 }
 

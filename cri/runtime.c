@@ -112,18 +112,23 @@ static int open_images(struct runtime *rt, struct error *err)
     return 0;
 }
 
+struct network_options runtime_network_options(const struct runtime_options *o)
+{
+    return (struct network_options){.root = o->root,
+                                    .backend = o->network,
+                                    .bridge = o->bridge,
+                                    .pod_cidr = o->pod_cidr,
+                                    .cluster_cidr = o->cluster_cidr,
+                                    .cni_conf_dir = o->cni_conf_dir,
+                                    .cni_bin_path = o->cni_bin_path,
+                                    .cni_timeout_s = o->cni_timeout_s};
+}
+
 static int open_network(struct runtime *rt, struct error *err)
 {
-    const struct runtime_options *o = rt->opts;
-    _cleanup_free_ char *dir = daemon_path(o->root, "/run/coracle/network");
-    _cleanup_free_ char *journal = daemon_path(o->root, "/var/lib/coracle/journal");
-    const struct network_options no = {.loop = rt->loop,
-                                       .jobs = rt->jobs,
-                                       .dir = dir,
-                                       .journal_dir = journal,
-                                       .bridge = o->bridge,
-                                       .pod_cidr = o->pod_cidr,
-                                       .cluster_cidr = o->cluster_cidr};
+    struct network_options no = runtime_network_options(rt->opts);
+    no.loop = rt->loop;
+    no.jobs = rt->jobs;
     rt->network = network_new(&no, err);
     return rt->network ? 0 : err && err->code ? err->code : -EIO;
 }

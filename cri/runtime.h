@@ -24,14 +24,17 @@ struct streaming;
 struct start;
 
 struct runtime_options {
-    const char *root;          /* prefix of every path; "" */
-    const char *listen;        /* NULL: unix://<root>/run/coracle/cri.sock */
-    const char *pod_cidr;      /* NULL: told by UpdateRuntimeConfig */
-    const char *cluster_cidr;  /* NULL: the pod CIDR */
-    const char *bridge;        /* "coracle0" */
-    const char *cgroup_driver; /* "cgroupfs" */
-    const char *cgroup_root;   /* "/": below which our own groups are made */
-    const char *libexec;       /* where coracle-shim and its companions are; NULL: beside us */
+    const char *root;                        /* prefix of every path; "" */
+    const char *listen;                      /* NULL: unix://<root>/run/coracle/cri.sock */
+    const char *network;                     /* back end: "builtin" or "cni" */
+    const char *pod_cidr;                    /* NULL: told by flannel or by UpdateRuntimeConfig */
+    const char *cluster_cidr;                /* NULL: the pod CIDR */
+    const char *bridge;                      /* "coracle0" */
+    const char *cni_conf_dir, *cni_bin_path; /* NULL: network.h's */
+    int cni_timeout_s;                       /* 0: network.h's */
+    const char *cgroup_driver;               /* "cgroupfs" */
+    const char *cgroup_root;                 /* "/": below which our own groups are made */
+    const char *libexec; /* where coracle-shim and its companions are; NULL: beside us */
     struct option_list insecure;
 };
 
@@ -73,6 +76,9 @@ int runtime_start(struct loop *loop, const struct runtime_options *opts,
                   struct runtime **ret, struct error *err);
 /* Leaves shims and containers as they are. NULL is harmless; returns NULL. */
 struct runtime *runtime_free(struct runtime *rt);
+
+/* The part of the options that the network takes; its loop and jobs are not set. */
+struct network_options runtime_network_options(const struct runtime_options *o);
 
 /* The sandbox or container with this id, or the one whose id starts with it when no other does.
  * NULL. */

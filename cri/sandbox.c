@@ -74,17 +74,12 @@ static void part_done(struct sandbox *s, int code, const struct error *err)
         return;
     }
     s->state = SANDBOX_STOPPED;
-    s->net = (struct network_attachment){.link = ""};
+    s->net = (struct network_attachment){.n_addrs = 0};
     save(s);
     if (s->created_ns)
         events_emit(s->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STOPPED_EVENT, s,
                     NULL);
     waiters_finish(&s->stop_waiters, 0, NULL);
-}
-
-static void on_detached(int code, const struct error *err, void *arg)
-{
-    part_done(arg, code, err);
 }
 
 struct cleaning {
@@ -107,6 +102,22 @@ static void on_clean(int code, const struct error *err, void *data)
     part_done(s, code, err);
 }
 
+static void unpin(struct sandbox *s)
+{
+    struct cleaning *c = mem_zalloc(sizeof(*c));
+    *c = (struct cleaning){s, str_dup(s->dir)};
+    s->outstanding++;
+    job_run(s->rt->jobs, clean, on_clean, c);
+}
+
+static void on_detached(int code, const struct error *err, void *arg)
+{
+    struct sandbox *s = arg;
+    if (code == 0 && network_detach_needs_netns(s->rt->network))
+        unpin(s);
+    part_done(s, code, err);
+}
+
 static void on_container_reaped(struct container *c)
 {
     part_done(c->sandbox, 0, NULL);
@@ -124,13 +135,12 @@ static void after_shim(struct sandbox *s)
         s->outstanding++;
         container_reap(c, on_container_reaped);
     }
-    if (s->net.link[0] || s->net.addr.family) {
-        s->outstanding++;
+    if (s->host_network || !network_detach_needs_netns(s->rt->network))
+        unpin(s);
+    if (s->host_network)
+        part_done(s, 0, NULL);
+    else
         network_detach(s->rt->network, s->id, &s->net, on_detached, s);
-    }
-    struct cleaning *c = mem_zalloc(sizeof(*c));
-    *c = (struct cleaning){s, str_dup(s->dir)};
-    job_run(s->rt->jobs, clean, on_clean, c);
 }
 
 static void on_shutdown(const struct shim_reply *reply, void *arg)

@@ -150,12 +150,6 @@ static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config
                                "namespace_options.pid: TARGET is for containers");
     if ((r = check_userns(rt, ns, err)) < 0)
         return r;
-    for (size_t i = 0; i < config->n_port_mappings; i++)
-        if (config->port_mappings[i]->host_port && ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE)
-            return error_set_field(err, -ENOTSUP, "config.port_mappings",
-                                   "config.port_mappings[%zu].host_port: host ports are not "
-                                   "supported yet",
-                                   i);
     if (strlen(config->hostname) > 64 || !plain(config->hostname) || strchr(config->hostname, '/'))
         return error_set_field(err, -EINVAL, "config.hostname",
                                "config.hostname: \"%s\" is no hostname", config->hostname);
@@ -217,8 +211,9 @@ static int write_names(const struct sandbox *s, struct error *err)
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     char address[IP_TEXT_MAX];
     strbuf_adds(&text, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    if (s->net.addr.family && s->config->hostname[0])
-        strbuf_addf(&text, "%s\t%s\n", ip_addr_format(&s->net.addr, address), s->config->hostname);
+    for (size_t i = 0; i < s->net.n_addrs && s->config->hostname[0]; i++)
+        strbuf_addf(&text, "%s\t%s\n", ip_addr_format(&s->net.addrs[i], address),
+                    s->config->hostname);
     int r = write_file(s, "hosts", &text, err);
     strbuf_truncate(&text, 0);
     if (s->config->hostname[0])
@@ -317,7 +312,7 @@ static void on_shim_ready(struct shim *shim, int code, const char *message, void
         return;
     }
     _cleanup_free_ char *ns = shim_ns_path(s->dir, "net");
-    int r = network_attach(s->rt->network, s->id, ns, &s->net, on_attached, run, &err);
+    int r = network_attach(s->rt->network, s->id, ns, s->config, &s->net, on_attached, run, &err);
     if (r < 0)
         fail(run, &err);
 }

@@ -36,6 +36,22 @@ Runtime__V1__ContainerState container_state_of(const struct container *c)
     return RUNTIME__V1__CONTAINER_STATE__CONTAINER_UNKNOWN;
 }
 
+static void set_addresses(struct arena *a, const struct network_attachment *net,
+                          Runtime__V1__PodSandboxNetworkStatus *to)
+{
+    char text[IP_TEXT_MAX];
+    if (!net->n_addrs)
+        return;
+    to->ip = arena_dup(a, ip_addr_format(&net->addrs[0], text));
+    to->n_additional_ips = net->n_addrs - 1;
+    to->additional_ips = arena_array(a, net->n_addrs, sizeof(void *));
+    for (size_t i = 1; i < net->n_addrs; i++) {
+        Runtime__V1__PodIP *ip = ARENA_MESSAGE(a, Runtime__V1__PodIP, runtime__v1__pod_ip);
+        ip->ip = arena_dup(a, ip_addr_format(&net->addrs[i], text));
+        to->additional_ips[i - 1] = ip;
+    }
+}
+
 Runtime__V1__PodSandboxStatus *status_of_sandbox(struct arena *a, const struct sandbox *s)
 {
     Runtime__V1__PodSandboxStatus *st =
@@ -46,10 +62,7 @@ Runtime__V1__PodSandboxStatus *status_of_sandbox(struct arena *a, const struct s
     st->created_at = s->created_ns;
     st->network = ARENA_MESSAGE(a, Runtime__V1__PodSandboxNetworkStatus,
                                 runtime__v1__pod_sandbox_network_status);
-    if (s->net.addr.family) {
-        char text[IP_TEXT_MAX];
-        st->network->ip = arena_dup(a, ip_addr_format(&s->net.addr, text));
-    }
+    set_addresses(a, &s->net, st->network);
     st->linux =
         ARENA_MESSAGE(a, Runtime__V1__LinuxPodSandboxStatus, runtime__v1__linux_pod_sandbox_status);
     st->linux->namespaces = ARENA_MESSAGE(a, Runtime__V1__Namespace, runtime__v1__namespace);

@@ -6,7 +6,6 @@
 #include <signal.h>
 
 #include "cri/capabilities.h"
-#include "cri/masquerade.h"
 #include "cri/resources.h"
 #include "cri/seccomp.h"
 #include "cri/signals.h"
@@ -320,18 +319,6 @@ static void signals(_unused_ void **state)
     assert_int_equal(signal_to_cri(SIGCHLD), RUNTIME__V1__SIGNAL__SIGCHLD);
 }
 
-static void rules(_unused_ void **state)
-{
-    const struct masquerade m = {"br0", "10.1.0.0/24", "10.1.0.0/16"};
-    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    masquerade_rules(&m, false, false, &text);
-    assert_non_null(strstr(strbuf_text(&text), "-A CORACLE-MASQ -d 10.1.0.0/16 -j RETURN\n"));
-    assert_null(strstr(strbuf_text(&text), "-A POSTROUTING"));
-    masquerade_rules(&m, true, true, &text);
-    assert_non_null(strstr(strbuf_text(&text), "-A POSTROUTING"));
-    assert_non_null(strstr(strbuf_text(&text), "-A FORWARD"));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,7 +332,6 @@ int main(void)
         cmocka_unit_test(user_namespaces),
         cmocka_unit_test(limits),
         cmocka_unit_test(signals),
-        cmocka_unit_test(rules),
     };
     return RUN_TESTS(tests);
 }
