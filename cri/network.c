@@ -9,7 +9,7 @@
 #include "cri/network_ops.h"
 #include "nl/netns.h"
 
-static const struct network_ops *const backends[] = {&network_builtin};
+static const struct network_ops *const backends[] = {&network_builtin, &network_cni};
 
 struct network *network_new(const struct network_options *o, struct error *err)
 {
@@ -30,7 +30,7 @@ struct network *network_new(const struct network_options *o, struct error *err)
     }
     if (chosen)
         return chosen->open(o, err);
-    (void)error_set_field(err, -EINVAL, "--network", "--network: \"%s\" is not known",
+    (void)error_set_field(err, -EINVAL, "--network", "--network: \"%s\" is neither builtin nor cni",
                           o->backend);
     return NULL;
 }
