@@ -94,7 +94,7 @@ static void one_line(const char *text, char *out, size_t size)
 {
     size_t n = 0;
     for (; *text && n + 1 < size; text++)
-        out[n++] = (unsigned char)*text < ' ' ? ' ' : *text;
+        out[n++] = (char)((unsigned char)*text < ' ' ? ' ' : *text);
     out[n] = '\0';
 }
 

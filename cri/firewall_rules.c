@@ -71,10 +71,10 @@ static void add_jump(enum firewall_jump j, struct firewall_seen *seen, struct st
 static void add_comment(const char *pod, struct strbuf *out)
 {
     strbuf_adds(out, " -m comment --comment \"");
-    for (size_t i = 0; pod[i] && i < COMMENT_MAX; i++) {
+    for (size_t i = 0; i < COMMENT_MAX && pod[i]; i++) {
         bool plain = (pod[i] >= 'a' && pod[i] <= 'z') || (pod[i] >= 'A' && pod[i] <= 'Z') ||
                      (pod[i] >= '0' && pod[i] <= '9') || strchr("-_./", pod[i]);
-        strbuf_addc(out, plain ? pod[i] : '_');
+        strbuf_addc(out, (char)(plain ? pod[i] : '_'));
     }
     strbuf_addc(out, '"');
 }

@@ -191,7 +191,7 @@ static const char *not_ready(struct network *n)
 static int read_flannel(const struct builtin *b, struct builtin_settings *ret, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    struct flannel_env e;
+    struct flannel_env e = {.n_pods = 0};
     if (!fs_exists(b->flannel_file))
         return -ENOENT;
     int r = fs_read(b->flannel_file, FLANNEL_ENV_MAX, &text, err);

@@ -314,8 +314,8 @@ static void cni_close(struct network *n)
     struct list *const lists[] = {&c->waiting, &c->running};
     (void)dirwatch_free(c->watch);
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-        while (!list_empty(lists[i])) {
-            struct op *op = LIST_ENTRY(lists[i]->next, struct op, entry);
+        LIST_FOR_EACH(e, lists[i]) {
+            struct op *op = LIST_ENTRY(e, struct op, entry);
             cni_chain_cancel(op->chain);
             free_op(op);
         }
