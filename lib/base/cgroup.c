@@ -2,7 +2,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -266,6 +265,12 @@ int cgroup_file_write(const struct cgroups *cgs, enum cgroup_controller c, const
     return fs_write_text(full, text, err);
 }
 
+bool cgroup_exists(const struct cgroups *cgs, enum cgroup_controller c, const char *path)
+{
+    _cleanup_free_ char *dir = cgroup_dir(cgs, c, path);
+    return dir && fs_exists(dir);
+}
+
 bool cgroup_key(const char *text, const char *key, uint64_t *ret)
 {
     size_t len = strlen(key);
@@ -426,8 +431,7 @@ static int read_pids(const char *dir, void *arg, struct error *err)
     return 0;
 }
 
-/* The hierarchy whose processes count: one that every mode has. */
-static enum cgroup_controller any_controller(const struct cgroups *cgs)
+enum cgroup_controller cgroup_any_controller(const struct cgroups *cgs)
 {
     static const enum cgroup_controller order[] = {CGROUP_FREEZER, CGROUP_PIDS, CGROUP_MEMORY};
     for (size_t i = 0; i < ARRAY_SIZE(order); i++)
@@ -445,9 +449,9 @@ int cgroup_pids(const struct cgroups *cgs, const char *path, bool recursive, pid
     struct pids p = {.pids = NULL};
     int r;
     if (recursive) {
-        r = cgroup_walk(cgs, any_controller(cgs), path, read_pids, &p, err);
+        r = cgroup_walk(cgs, cgroup_any_controller(cgs), path, read_pids, &p, err);
     } else {
-        _cleanup_free_ char *dir = cgroup_dir(cgs, any_controller(cgs), path);
+        _cleanup_free_ char *dir = cgroup_dir(cgs, cgroup_any_controller(cgs), path);
         r = read_pids(dir, &p, err);
     }
     if (r < 0) {
@@ -460,12 +464,6 @@ int cgroup_pids(const struct cgroups *cgs, const char *path, bool recursive, pid
 }
 
 /* ---- what the back ends do ---- */
-
-int cgroup_set(const struct cgroups *cgs, const char *path, const struct cgroup_limits *limits,
-               struct strbuf *notes, struct error *err)
-{
-    return cgs->ops->set(cgs, path, limits, notes, err);
-}
 
 int cgroup_set_devices(const struct cgroups *cgs, const char *path,
                        const struct cgroup_device *rules, size_t n, struct error *err)
@@ -483,48 +481,4 @@ int cgroup_kill(const struct cgroups *cgs, const char *path, struct error *err)
 int cgroup_freeze(const struct cgroups *cgs, const char *path, bool frozen, struct error *err)
 {
     return cgs->ops->freeze(cgs, path, frozen, err);
-}
-
-int cgroup_stats(const struct cgroups *cgs, const char *path, struct cgroup_stats *ret,
-                 struct error *err)
-{
-    struct cgroup_stats stats = {.memory_limit = UINT64_MAX};
-    _cleanup_free_ char *dir = cgroup_dir(cgs, any_controller(cgs), path);
-    if (!dir || !fs_exists(dir))
-        return error_set(err, -ENOENT, "cgroup %s is not there", path);
-    int r = cgs->ops->stats(cgs, path, &stats, err);
-    if (r == 0)
-        *ret = stats;
-    return r;
-}
-
-uint64_t cgroup_oom_kills(const struct cgroups *cgs, const char *path)
-{
-    return cgs->ops->oom_kills(cgs, path);
-}
-
-/*
- * Both scales are logarithmic in effect: the curve goes through the ends (2 ↔ 1, 262144 ↔ 10000)
- * and the defaults (1024 ↔ 100), as the current container runtimes have it: weight = ⌈10^((l² + 125
- * l) / 612 − 7/34)⌉ with l = log2(shares).
- */
-uint64_t cgroup_shares_to_weight(uint64_t shares)
-{
-    if (shares <= 2)
-        return 1;
-    if (shares >= 262144)
-        return 10000;
-    double l = log2((double)shares);
-    return (uint64_t)ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
-}
-
-uint64_t cgroup_weight_to_shares(uint64_t weight)
-{
-    if (weight <= 1)
-        return 2;
-    if (weight >= 10000)
-        return 262144;
-    double e = (log10((double)weight) + 7.0 / 34.0) * 612.0;
-    double l = (-125 + sqrt(125 * 125 + 4 * e)) / 2;
-    return (uint64_t)floor(pow(2, l));
 }

@@ -66,19 +66,29 @@ int cgroup_create(const struct cgroups *cgs, const char *path, struct error *err
 #define CGROUP_UNSET     INT64_MIN /* leave as it is */
 #define CGROUP_UNLIMITED (-1)      /* no limit */
 
+struct cgroup_hugetlb {
+    const char *page_size; /* as the kernel names its files: "2MB", "1GB" */
+    uint64_t limit;        /* bytes */
+};
+
 struct cgroup_limits {
     int64_t cpu_shares;   /* v1's scale, 2 … 262144; becomes cpu.weight in v2 */
     int64_t cpu_quota;    /* microseconds per period; CGROUP_UNLIMITED */
     int64_t cpu_period;   /* microseconds */
     int64_t memory_limit; /* bytes; CGROUP_UNLIMITED */
-    int64_t memory_swap;  /* memory plus swap, bytes (v1's meaning); CGROUP_UNLIMITED */
-    int64_t pids_limit;   /* CGROUP_UNLIMITED */
-    const char *cpus;     /* cpuset list "0-1,3"; NULL: leave */
-    const char *mems;     /* cpuset nodes; NULL: leave */
-    int64_t memory_low;   /* v2 memory.low; a note on v1 */
-    int64_t memory_min;   /* v2 memory.min */
-    int64_t memory_high;  /* v2 memory.high */
-    bool oom_group;       /* v2 memory.oom.group: the kernel kills all of the group together */
+    /* Memory plus swap, bytes (v1's meaning); CGROUP_UNLIMITED. v2 gets the difference to the
+     * memory limit, the one set here or else the group's; unlimited memory without a word on swap
+     * is unlimited swap. */
+    int64_t memory_swap;
+    int64_t pids_limit;  /* CGROUP_UNLIMITED */
+    const char *cpus;    /* cpuset list "0-1,3"; NULL: leave */
+    const char *mems;    /* cpuset nodes; NULL: leave */
+    int64_t memory_low;  /* v2 memory.low; a note on v1 */
+    int64_t memory_min;  /* v2 memory.min */
+    int64_t memory_high; /* v2 memory.high */
+    bool oom_group;      /* v2 memory.oom.group: the kernel kills all of the group together */
+    const struct cgroup_hugetlb *hugetlb;
+    size_t n_hugetlb;
     const char *const *unified; /* v2: "file=value", NULL-terminated; NULL: none */
 };
 #define CGROUP_LIMITS_INIT                                                                     \
@@ -88,12 +98,15 @@ struct cgroup_limits {
         .memory_low = CGROUP_UNSET, .memory_min = CGROUP_UNSET, .memory_high = CGROUP_UNSET    \
     }
 
-/* Applies what is set. Memory limits are applied in the order the kernel wants. @notes (may be
- * NULL) gathers, one a line, what this host cannot do. -EINVAL for a value the kernel refuses;
- * -EBUSY when the group uses more memory than the new limit. */
+/* Applies what is set. @notes (may be NULL) gathers, one a line, what this host cannot do. On
+ * failure the group has its old limits again; the error's field is the member or file at fault.
+ * -EINVAL for a value the kernel refuses, and for a unified setting that is not a file of a
+ * controller; -ENOTSUP for a unified setting on v1, or of a controller or file that this host
+ * lacks; -EBUSY when the group still uses more memory than the new limit after the kernel
+ * reclaimed what it could: nothing is killed. May take as long as reclaiming takes. */
 int cgroup_set(const struct cgroups *cgs, const char *path, const struct cgroup_limits *limits,
                struct strbuf *notes, struct error *err);
-/* v1's cpu.shares on v2's scale and back, by the formula of Kubernetes. */
+/* v1's cpu.shares on v2's scale and back: the curve of the current runtimes (cgroup_set.c). */
 uint64_t cgroup_shares_to_weight(uint64_t shares);
 uint64_t cgroup_weight_to_shares(uint64_t weight);
 
@@ -122,6 +135,16 @@ int cgroup_freeze(const struct cgroups *cgs, const char *path, bool frozen, stru
  * it: try again when they have exited. */
 int cgroup_remove(const struct cgroups *cgs, const char *path, struct error *err);
 
+/* Pressure stall information: how long tasks waited for a resource (cgroup v2, where the kernel
+ * counts it). */
+struct cgroup_psi {
+    bool there;
+    struct cgroup_psi_line {
+        uint64_t total_us;
+        double avg10, avg60, avg300; /* percent */
+    } some, full;                    /* some of the tasks waited; all of them did */
+};
+
 struct cgroup_stats {
     uint64_t cpu_usage_ns;       /* since the group was made */
     uint64_t memory_usage;       /* bytes, page cache included */
@@ -130,11 +153,39 @@ struct cgroup_stats {
     uint64_t page_faults, major_page_faults;
     uint64_t memory_limit; /* UINT64_MAX: none */
     uint64_t swap_usage;
-    uint64_t pids;
-    bool has_cpu, has_memory, has_pids;
+    uint64_t swap_limit; /* UINT64_MAX: none */
+    uint64_t pids;       /* tasks: threads count */
+    struct cgroup_psi cpu_psi, memory_psi, io_psi;
+    bool has_cpu, has_memory, has_swap, has_pids;
 };
 /* -ENOENT when the group is not there. */
 int cgroup_stats(const struct cgroups *cgs, const char *path, struct cgroup_stats *ret,
                  struct error *err);
+
+/* What only a close look asks for: 0 where the host does not count it. */
+struct cgroup_details {
+    uint64_t cpu_user_ns, cpu_system_ns;
+    uint64_t cpu_periods, cpu_throttled_periods, cpu_throttled_ns; /* of the quota */
+    uint64_t cpu_shares, cpu_period;                               /* v1's scale; microseconds */
+    int64_t cpu_quota;                                             /* CGROUP_UNLIMITED */
+    uint64_t memory_cache, memory_mapped_file, memory_kernel, memory_active_file,
+        memory_inactive_file;
+    uint64_t memory_peak;     /* the most that was ever used; 0: not counted */
+    uint64_t memory_failures; /* how often the limit was hit */
+    uint64_t pids_limit;      /* UINT64_MAX: none */
+    uint64_t processes;
+};
+/* -ENOENT when the group is not there. */
+int cgroup_details(const struct cgroups *cgs, const char *path, struct cgroup_details *ret,
+                   struct error *err);
+
+struct cgroup_io {
+    unsigned major, minor; /* of the block device */
+    uint64_t read_bytes, written_bytes, reads, writes;
+};
+#define CGROUP_IO_MAX 64
+/* What the group read from and wrote to block devices; returns how many of @list were filled. */
+size_t cgroup_io(const struct cgroups *cgs, const char *path, struct cgroup_io *list, size_t max);
+
 /* How many processes of the group the kernel killed for want of memory. 0 where it is not known. */
 uint64_t cgroup_oom_kills(const struct cgroups *cgs, const char *path);

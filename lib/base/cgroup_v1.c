@@ -36,88 +36,58 @@ static int v1_inherit(_unused_ const struct cgroups *cgs, enum cgroup_controller
     return c == CGROUP_CPUSET ? fill_cpuset(parent, dir, err) : 0;
 }
 
-/* Writes a number where the controller is there; a note where not. */
-static int put(const struct cgroups *cgs, enum cgroup_controller c, const char *path,
-               const char *file, int64_t value, struct strbuf *notes, struct error *err)
-{
-    char text[24];
-    if (value == CGROUP_UNSET)
-        return 0;
-    if (!cgs->has[c]) {
-        const char *reason;
-        (void)cgroups_has(cgs, c, &reason);
-        cgroup_note(notes, "%s: %s", file, reason);
-        return 0;
-    }
-    if (value == CGROUP_UNLIMITED && c == CGROUP_PIDS)
-        (void)snprintf(text, sizeof(text), "max");
-    else
-        (void)snprintf(text, sizeof(text), "%lld", (long long)value);
-    int r = cgroup_file_write(cgs, c, path, file, text, err);
-    if (r == -ENOENT || r == -EOPNOTSUPP) {
-        cgroup_note(notes, "%s: not in this kernel", file);
-        return 0;
-    }
-    return r;
-}
-
 /* The kernel keeps memory ≤ memory and swap at every moment: which goes first depends on the
  * direction. */
-static int set_memory(const struct cgroups *cgs, const char *path, const struct cgroup_limits *l,
-                      struct strbuf *notes, struct error *err)
+static int set_memory(struct cgroup_change *ch, const struct cgroup_limits *l, struct error *err)
 {
     static const char limit[] = "memory.limit_in_bytes", swap[] = "memory.memsw.limit_in_bytes";
-    bool grown = false;
-    int r = put(cgs, CGROUP_MEMORY, path, limit, l->memory_limit, notes, NULL);
-    if (r == -EINVAL && l->memory_swap != CGROUP_UNSET) {
-        r = put(cgs, CGROUP_MEMORY, path, swap, l->memory_swap, notes, err);
-        grown = true;
+    int64_t memory_swap = l->memory_swap;
+    if (memory_swap == CGROUP_UNSET && l->memory_limit == CGROUP_UNLIMITED)
+        memory_swap = CGROUP_UNLIMITED;
+    if (l->memory_limit > 0 && memory_swap > 0 && memory_swap < l->memory_limit)
+        return error_set_field(err, -EINVAL, "memory_swap",
+                               "the limit of memory and swap is below the memory limit");
+    int r = cgroup_put(ch, CGROUP_MEMORY, limit, l->memory_limit, NULL);
+    if (r == -EINVAL && memory_swap != CGROUP_UNSET) {
+        r = cgroup_put(ch, CGROUP_MEMORY, swap, memory_swap, err);
+        return r < 0 ? r : cgroup_put(ch, CGROUP_MEMORY, limit, l->memory_limit, err);
     }
     if (r < 0)
-        r = put(cgs, CGROUP_MEMORY, path, limit, l->memory_limit, notes, err);
-    else if (grown)
-        r = put(cgs, CGROUP_MEMORY, path, limit, l->memory_limit, notes, err);
-    if (r == 0 && !grown)
-        r = put(cgs, CGROUP_MEMORY, path, swap, l->memory_swap, notes, err);
-    return r;
+        return cgroup_put(ch, CGROUP_MEMORY, limit, l->memory_limit, err);
+    return cgroup_put(ch, CGROUP_MEMORY, swap, memory_swap, err);
 }
 
-static int put_text(const struct cgroups *cgs, enum cgroup_controller c, const char *path,
-                    const char *file, const char *text, struct strbuf *notes, struct error *err)
+/* A shorter period with the old quota may be refused, and the other way round. */
+static int set_cpu(struct cgroup_change *ch, const struct cgroup_limits *l, struct error *err)
 {
-    if (!text || !*text)
-        return 0;
-    if (!cgs->has[c]) {
-        cgroup_note(notes, "%s: no such controller on this host", file);
-        return 0;
-    }
-    return cgroup_file_write(cgs, c, path, file, text, err);
-}
-
-static int v1_set(const struct cgroups *cgs, const char *path, const struct cgroup_limits *l,
-                  struct strbuf *notes, struct error *err)
-{
-    int r = put(cgs, CGROUP_CPU, path, "cpu.shares", l->cpu_shares, notes, err);
-    /* A shorter period with the old quota may be refused, and the other way round. */
-    if (r == 0 && put(cgs, CGROUP_CPU, path, "cpu.cfs_period_us", l->cpu_period, notes, NULL) < 0) {
-        r = put(cgs, CGROUP_CPU, path, "cpu.cfs_quota_us", l->cpu_quota, notes, err);
+    int r = cgroup_put(ch, CGROUP_CPU, "cpu.shares", l->cpu_shares, err);
+    if (r == 0 && cgroup_put(ch, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, NULL) < 0) {
+        r = cgroup_put(ch, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, err);
         if (r == 0)
-            r = put(cgs, CGROUP_CPU, path, "cpu.cfs_period_us", l->cpu_period, notes, err);
+            r = cgroup_put(ch, CGROUP_CPU, "cpu.cfs_period_us", l->cpu_period, err);
+        return r;
     }
+    return r < 0 ? r : cgroup_put(ch, CGROUP_CPU, "cpu.cfs_quota_us", l->cpu_quota, err);
+}
+
+static int v1_set(struct cgroup_change *ch, const struct cgroup_limits *l, struct error *err)
+{
+    if (l->unified && l->unified[0])
+        return error_set_field(err, -ENOTSUP, "unified",
+                               "unified: \"%.*s\" needs cgroup v2, this host has v1",
+                               (int)strcspn(l->unified[0], "="), l->unified[0]);
+    int r = set_cpu(ch, l, err);
     if (r == 0)
-        r = put(cgs, CGROUP_CPU, path, "cpu.cfs_quota_us", l->cpu_quota, notes, err);
+        r = set_memory(ch, l, err);
     if (r == 0)
-        r = set_memory(cgs, path, l, notes, err);
+        r = cgroup_put(ch, CGROUP_PIDS, "pids.max", l->pids_limit, err);
     if (r == 0)
-        r = put(cgs, CGROUP_PIDS, path, "pids.max", l->pids_limit, notes, err);
+        r = cgroup_put_text(ch, CGROUP_CPUSET, "cpuset.cpus", l->cpus, err);
     if (r == 0)
-        r = put_text(cgs, CGROUP_CPUSET, path, "cpuset.cpus", l->cpus, notes, err);
-    if (r == 0)
-        r = put_text(cgs, CGROUP_CPUSET, path, "cpuset.mems", l->mems, notes, err);
+        r = cgroup_put_text(ch, CGROUP_CPUSET, "cpuset.mems", l->mems, err);
     if (l->memory_low != CGROUP_UNSET || l->memory_min != CGROUP_UNSET ||
-        l->memory_high != CGROUP_UNSET || l->oom_group || (l->unified && l->unified[0]))
-        cgroup_note(notes,
-                    "memory.low, .min, .high, .oom.group and unified settings need cgroup v2");
+        l->memory_high != CGROUP_UNSET || l->oom_group)
+        cgroup_note(ch->notes, "memory.low, .min, .high and .oom.group need cgroup v2");
     return r;
 }
 
@@ -205,40 +175,91 @@ static int v1_kill(const struct cgroups *cgs, const char *path, struct error *er
     return r < 0 ? r : 0;
 }
 
-static bool read_number(const struct cgroups *cgs, enum cgroup_controller c, const char *path,
-                        const char *file, uint64_t *ret)
+/* The kernel's "none" is the largest number that is a multiple of a page. */
+static uint64_t limit_of(const struct cgroups *cgs, const char *path, const char *file)
 {
-    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    if (!cgs->has[c] || cgroup_file_read(cgs, c, path, file, &text, NULL) < 0)
-        return false;
-    *ret = strtoull(strbuf_text(&text), NULL, 10);
-    return true;
+    uint64_t v = UINT64_MAX;
+    (void)cgroup_number(cgs, CGROUP_MEMORY, path, file, &v);
+    return v > UINT64_MAX / 4 ? UINT64_MAX : v;
 }
 
-static int v1_stats(const struct cgroups *cgs, const char *path, struct cgroup_stats *s,
-                    _unused_ struct error *err)
+static void v1_stats(const struct cgroups *cgs, const char *path, struct cgroup_stats *s)
 {
     _cleanup_strbuf_ struct strbuf stat = STRBUF_INIT;
-    s->has_cpu = read_number(cgs, CGROUP_CPUACCT, path, "cpuacct.usage", &s->cpu_usage_ns);
-    s->has_pids = read_number(cgs, CGROUP_PIDS, path, "pids.current", &s->pids);
+    s->has_cpu = cgroup_number(cgs, CGROUP_CPUACCT, path, "cpuacct.usage", &s->cpu_usage_ns);
+    s->has_pids = cgroup_number(cgs, CGROUP_PIDS, path, "pids.current", &s->pids);
     s->has_memory =
-        read_number(cgs, CGROUP_MEMORY, path, "memory.usage_in_bytes", &s->memory_usage) &&
+        cgroup_number(cgs, CGROUP_MEMORY, path, "memory.usage_in_bytes", &s->memory_usage) &&
         cgroup_file_read(cgs, CGROUP_MEMORY, path, "memory.stat", &stat, NULL) == 0;
     if (!s->has_memory)
-        return 0;
+        return;
     const char *text = strbuf_text(&stat);
-    uint64_t inactive = 0, swap;
+    uint64_t inactive = 0;
     (void)cgroup_key(text, "total_inactive_file", &inactive);
     (void)cgroup_key(text, "total_rss", &s->memory_rss);
     (void)cgroup_key(text, "total_pgfault", &s->page_faults);
     (void)cgroup_key(text, "total_pgmajfault", &s->major_page_faults);
     s->memory_working_set = s->memory_usage > inactive ? s->memory_usage - inactive : 0;
-    if (read_number(cgs, CGROUP_MEMORY, path, "memory.limit_in_bytes", &s->memory_limit) &&
-        s->memory_limit > UINT64_MAX / 4)
-        s->memory_limit = UINT64_MAX; /* the kernel's "none" is the largest page-aligned number */
-    if (cgroup_key(text, "total_swap", &swap))
-        s->swap_usage = swap;
-    return 0;
+    s->memory_limit = limit_of(cgs, path, "memory.limit_in_bytes");
+    s->has_swap = cgroup_key(text, "total_swap", &s->swap_usage);
+    /* v1 limits the sum. */
+    uint64_t both = limit_of(cgs, path, "memory.memsw.limit_in_bytes");
+    if (both != UINT64_MAX && both >= s->memory_limit)
+        s->swap_limit = both - s->memory_limit;
+}
+
+static void v1_details(const struct cgroups *cgs, const char *path, struct cgroup_details *d)
+{
+    _cleanup_strbuf_ struct strbuf cpu = STRBUF_INIT, memory = STRBUF_INIT;
+    uint64_t quota;
+    (void)cgroup_number(cgs, CGROUP_CPUACCT, path, "cpuacct.usage_user", &d->cpu_user_ns);
+    (void)cgroup_number(cgs, CGROUP_CPUACCT, path, "cpuacct.usage_sys", &d->cpu_system_ns);
+    if (cgroup_file_read(cgs, CGROUP_CPU, path, "cpu.stat", &cpu, NULL) == 0) {
+        (void)cgroup_key(strbuf_text(&cpu), "nr_periods", &d->cpu_periods);
+        (void)cgroup_key(strbuf_text(&cpu), "nr_throttled", &d->cpu_throttled_periods);
+        (void)cgroup_key(strbuf_text(&cpu), "throttled_time", &d->cpu_throttled_ns);
+    }
+    (void)cgroup_number(cgs, CGROUP_CPU, path, "cpu.shares", &d->cpu_shares);
+    (void)cgroup_number(cgs, CGROUP_CPU, path, "cpu.cfs_period_us", &d->cpu_period);
+    if (cgroup_number(cgs, CGROUP_CPU, path, "cpu.cfs_quota_us", &quota))
+        d->cpu_quota = (int64_t)quota; /* "-1" reads as what it is */
+    if (cgroup_file_read(cgs, CGROUP_MEMORY, path, "memory.stat", &memory, NULL) == 0) {
+        const char *text = strbuf_text(&memory);
+        (void)cgroup_key(text, "total_cache", &d->memory_cache);
+        (void)cgroup_key(text, "total_mapped_file", &d->memory_mapped_file);
+        (void)cgroup_key(text, "total_active_file", &d->memory_active_file);
+        (void)cgroup_key(text, "total_inactive_file", &d->memory_inactive_file);
+    }
+    (void)cgroup_number(cgs, CGROUP_MEMORY, path, "memory.kmem.usage_in_bytes", &d->memory_kernel);
+    (void)cgroup_number(cgs, CGROUP_MEMORY, path, "memory.max_usage_in_bytes", &d->memory_peak);
+    (void)cgroup_number(cgs, CGROUP_MEMORY, path, "memory.failcnt", &d->memory_failures);
+    (void)cgroup_number(cgs, CGROUP_PIDS, path, "pids.max", &d->pids_limit);
+}
+
+/* "8:0 Read 4096", "8:0 Write 0", …, "Total 4096" */
+static void read_io(const struct cgroups *cgs, const char *path, const char *file, bool bytes,
+                    struct cgroup_io *list, size_t *n, size_t max)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    char *save = NULL;
+    if (cgroup_file_read(cgs, CGROUP_BLKIO, path, file, &text, NULL) < 0 || !text.len)
+        return;
+    for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        const char *rest;
+        struct cgroup_io *io = cgroup_io_line(line, list, n, max, &rest);
+        if (io && str_starts(rest, "Read "))
+            *(bytes ? &io->read_bytes : &io->reads) = strtoull(rest + 5, NULL, 10);
+        else if (io && str_starts(rest, "Write "))
+            *(bytes ? &io->written_bytes : &io->writes) = strtoull(rest + 6, NULL, 10);
+    }
+}
+
+static size_t v1_io(const struct cgroups *cgs, const char *path, struct cgroup_io *list, size_t max)
+{
+    size_t n = 0;
+    read_io(cgs, path, "blkio.throttle.io_service_bytes_recursive", true, list, &n, max);
+    read_io(cgs, path, "blkio.throttle.io_serviced_recursive", false, list, &n, max);
+    return n;
 }
 
 static uint64_t v1_oom_kills(const struct cgroups *cgs, const char *path)
@@ -257,5 +278,7 @@ const struct cgroup_ops cgroup_v1_ops = {
     .kill = v1_kill,
     .freeze = v1_freeze,
     .stats = v1_stats,
+    .details = v1_details,
+    .io = v1_io,
     .oom_kills = v1_oom_kills,
 };
