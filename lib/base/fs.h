@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -34,6 +35,18 @@ int fs_mkdirs(const char *path, mode_t mode, struct error *err);
 int fs_remove_tree(const char *path, struct error *err);
 
 bool fs_exists(const char *path); /* lstat() succeeds */
+
+struct fs_usage {
+    uint64_t bytes; /* that the tree occupies: blocks, not sizes */
+    uint64_t inodes;
+};
+/* What the tree at @path takes on disk, itself included: a file with several links once when all of
+ * them are in the tree, in shares otherwise; nothing of other mounts. What vanishes meanwhile is
+ * not counted. Holds few descriptors and little memory whatever the tree is like. @stop (may be
+ * NULL) ends it from another thread: -ECANCELED. -ELOOP for a tree of unreasonable depth, or one
+ * whose directories are moved around while it is looked at. */
+int fs_tree_usage(const char *path, const atomic_bool *stop, struct fs_usage *ret,
+                  struct error *err);
 
 /* "a/b" from "a" and "b" (one slash between them). The caller frees. */
 char *fs_join(const char *dir, const char *name);
