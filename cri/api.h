@@ -13,7 +13,8 @@
 void api_runtime_register(struct runtime *rt); /* version, status, configuration, events */
 void api_sandbox_register(struct runtime *rt);
 void api_container_register(struct runtime *rt);
-void api_stats_register(struct runtime *rt);
+void api_stats_register(struct runtime *rt); /* and ImageFsInfo */
+void api_metrics_register(struct runtime *rt);
 
 /* Answers a call that has nothing to say on success: the answer is an empty message. */
 void api_finish(struct rpc_server_call *call, const ProtobufCMessage *response, int code,

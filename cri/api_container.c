@@ -143,9 +143,10 @@ static void on_update(struct rpc_server_call *call, const ProtobufCMessage *requ
     struct container *c = need(arg, call, q->container_id);
     if (!c)
         return;
-    struct error err = ERROR_INIT;
-    int r = q->linux ? container_update(c, q->linux, &err) : 0;
-    api_done(r, &err, call);
+    if (q->linux)
+        container_update(c, q->linux, api_done, call);
+    else
+        api_done(0, NULL, call);
 }
 
 static void on_shim_reply(const struct shim_reply *reply, void *arg)

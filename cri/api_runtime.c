@@ -134,13 +134,6 @@ static void on_checkpoint(struct rpc_server_call *call, _unused_ const ProtobufC
     rpc_server_fail(call, RPC_UNIMPLEMENTED, "checkpoints are not supported: they need CRIU");
 }
 
-static void on_metric_descriptors(struct rpc_server_call *call,
-                                  _unused_ const ProtobufCMessage *request, _unused_ void *arg)
-{
-    rpc_server_fail(call, RPC_UNIMPLEMENTED,
-                    "metrics of the CRI are not supported yet: use the statistics calls");
-}
-
 static const struct rpc_server_method methods[] = {
     API_METHOD(Version, version, RPC_UNARY, on_version),
     API_METHOD(Status, status, RPC_UNARY, on_status),
@@ -148,10 +141,6 @@ static const struct rpc_server_method methods[] = {
     API_METHOD(RuntimeConfig, runtime_config, RPC_UNARY, on_runtime_config),
     API_METHOD(GetContainerEvents, get_events, RPC_SERVER_STREAM, on_events),
     API_METHOD(CheckpointContainer, checkpoint_container, RPC_UNARY, on_checkpoint),
-    API_METHOD(ListMetricDescriptors, list_metric_descriptors, RPC_UNARY, on_metric_descriptors),
-    API_METHOD(ListPodSandboxMetrics, list_pod_sandbox_metrics, RPC_UNARY, on_metric_descriptors),
-    API_METHOD(StreamPodSandboxMetrics, stream_pod_sandbox_metrics, RPC_SERVER_STREAM,
-               on_metric_descriptors),
 };
 
 void api_runtime_register(struct runtime *rt)

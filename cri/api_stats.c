@@ -1,101 +1,46 @@
-/* Statistics, read from the cgroups and the link when they are asked for. */
+/* The methods about statistics and disk usage. */
 #include "cri/api.h"
 
-#include <errno.h>
-#include <sys/statvfs.h>
-
 #include "base/times.h"
-#include "cri/container.h"
+#include "cri/stats_message.h"
 #include "cri/status.h"
 
 #define STREAM_BATCH 100
 
-static Runtime__V1__UInt64Value *value(struct arena *a, uint64_t v)
-{
-    Runtime__V1__UInt64Value *m =
-        ARENA_MESSAGE(a, Runtime__V1__UInt64Value, runtime__v1__uint64_value);
-    m->value = v;
-    return m;
-}
+/* ---- containers ---- */
 
-static Runtime__V1__CpuUsage *cpu_usage(struct arena *a, uint64_t ns, int64_t now)
+static void answer_one(struct stats_snapshot *s, struct rpc_server_call *call)
 {
-    Runtime__V1__CpuUsage *m = ARENA_MESSAGE(a, Runtime__V1__CpuUsage, runtime__v1__cpu_usage);
-    m->timestamp = now;
-    m->usage_core_nano_seconds = value(a, ns);
-    return m;
-}
-
-static Runtime__V1__MemoryUsage *memory_usage(struct arena *a, const struct cgroup_stats *s,
-                                              int64_t now)
-{
-    Runtime__V1__MemoryUsage *m =
-        ARENA_MESSAGE(a, Runtime__V1__MemoryUsage, runtime__v1__memory_usage);
-    m->timestamp = now;
-    m->working_set_bytes = value(a, s->memory_working_set);
-    m->usage_bytes = value(a, s->memory_usage);
-    m->rss_bytes = value(a, s->memory_rss);
-    m->page_faults = value(a, s->page_faults);
-    m->major_page_faults = value(a, s->major_page_faults);
-    if (s->memory_limit != UINT64_MAX)
-        m->available_bytes = value(a, s->memory_limit > s->memory_working_set
-                                          ? s->memory_limit - s->memory_working_set
-                                          : 0);
-    return m;
-}
-
-static Runtime__V1__ContainerAttributes *attributes(struct arena *a, const struct container *c)
-{
-    Runtime__V1__ContainerAttributes *m =
-        ARENA_MESSAGE(a, Runtime__V1__ContainerAttributes, runtime__v1__container_attributes);
-    Runtime__V1__Container *summary = container_summary(a, c);
-    m->id = summary->id;
-    m->metadata = summary->metadata;
-    m->n_labels = summary->n_labels;
-    m->labels = (void *)summary->labels;
-    m->n_annotations = summary->n_annotations;
-    m->annotations = (void *)summary->annotations;
-    return m;
-}
-
-static Runtime__V1__ContainerStats *stats_of(struct arena *a, const struct container *c)
-{
-    Runtime__V1__ContainerStats *m =
-        ARENA_MESSAGE(a, Runtime__V1__ContainerStats, runtime__v1__container_stats);
-    struct cgroup_stats s;
-    int64_t now = time_now_nano();
-    m->attributes = attributes(a, c);
-    if (c->state != CONTAINER_RUNNING || cgroup_stats(c->rt->cgs, c->cgroup, &s, NULL) < 0)
-        return m;
-    if (s.has_cpu)
-        m->cpu = cpu_usage(a, s.cpu_usage_ns, now);
-    if (s.has_memory) {
-        m->memory = memory_usage(a, &s, now);
-        m->swap = ARENA_MESSAGE(a, Runtime__V1__SwapUsage, runtime__v1__swap_usage);
-        m->swap->timestamp = now;
-        m->swap->swap_usage_bytes = value(a, s.swap_usage);
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    Runtime__V1__ContainerStatsResponse r = RUNTIME__V1__CONTAINER_STATS_RESPONSE__INIT;
+    size_t at = 0;
+    struct container *c = stats_next_container(s, &at);
+    if (!c) {
+        rpc_server_fail(call, RPC_NOT_FOUND, "the container was removed meanwhile");
+        return;
     }
-    return m;
+    r.stats = stats_of_container(&a, s, c);
+    rpc_server_reply(call, &r.base);
 }
 
 static void on_stats(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Runtime__V1__ContainerStatsRequest *q =
         (const Runtime__V1__ContainerStatsRequest *)request;
-    const struct container *c = runtime_container(arg, q->container_id);
+    struct container *c = runtime_container(arg, q->container_id);
     if (!c) {
         rpc_server_fail(call, RPC_NOT_FOUND, "container \"%s\" is not here", q->container_id);
         return;
     }
-    _cleanup_arena_ struct arena a = ARENA_INIT;
-    Runtime__V1__ContainerStatsResponse r = RUNTIME__V1__CONTAINER_STATS_RESPONSE__INIT;
-    r.stats = stats_of(&a, c);
-    rpc_server_reply(call, &r.base);
+    struct stats_snapshot *s = stats_new(arg, call, false);
+    stats_add_container(s, c);
+    stats_take(s, answer_one);
 }
 
-static size_t select_stats(struct runtime *rt, struct arena *a,
-                           const Runtime__V1__ContainerStatsFilter *f,
-                           Runtime__V1__ContainerStats ***ret)
+/* Of the containers that run, as everywhere. */
+static void take_of_containers(struct runtime *rt, struct rpc_server_call *call,
+                               const Runtime__V1__ContainerStatsFilter *f,
+                               void (*done)(struct stats_snapshot *s, struct rpc_server_call *call))
 {
     Runtime__V1__ContainerStateValue running = RUNTIME__V1__CONTAINER_STATE_VALUE__INIT;
     Runtime__V1__ContainerFilter filter = RUNTIME__V1__CONTAINER_FILTER__INIT;
@@ -107,34 +52,46 @@ static size_t select_stats(struct runtime *rt, struct arena *a,
         filter.n_label_selector = f->n_label_selector;
         filter.label_selector = (void *)f->label_selector;
     }
-    size_t n = 0;
-    Runtime__V1__ContainerStats **list = arena_array(a, map_count(&rt->containers), sizeof(void *));
+    struct stats_snapshot *s = stats_new(rt, call, false);
     MAP_FOR_EACH(e, &rt->containers) {
-        const struct container *c = map_value(e);
+        struct container *c = map_value(e);
         if (container_matches(c, &filter))
-            list[n++] = stats_of(a, c);
+            stats_add_container(s, c);
     }
-    *ret = list;
+    stats_take(s, done);
+}
+
+static size_t list_of_containers(struct arena *a, struct stats_snapshot *s,
+                                 Runtime__V1__ContainerStats ***ret)
+{
+    size_t n = 0, at = 0;
+    struct container *c;
+    *ret = arena_array(a, map_count(&stats_runtime(s)->containers), sizeof(void *));
+    while ((c = stats_next_container(s, &at)))
+        (*ret)[n++] = stats_of_container(a, s, c);
     return n;
+}
+
+static void answer_list(struct stats_snapshot *s, struct rpc_server_call *call)
+{
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    Runtime__V1__ListContainerStatsResponse r = RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
+    r.n_stats = list_of_containers(&a, s, &r.stats);
+    rpc_server_reply(call, &r.base);
 }
 
 static void on_list(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Runtime__V1__ListContainerStatsRequest *q =
         (const Runtime__V1__ListContainerStatsRequest *)request;
-    _cleanup_arena_ struct arena a = ARENA_INIT;
-    Runtime__V1__ListContainerStatsResponse r = RUNTIME__V1__LIST_CONTAINER_STATS_RESPONSE__INIT;
-    r.n_stats = select_stats(arg, &a, q->filter, &r.stats);
-    rpc_server_reply(call, &r.base);
+    take_of_containers(arg, call, q->filter, answer_list);
 }
 
-static void on_stream(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
+static void answer_stream(struct stats_snapshot *s, struct rpc_server_call *call)
 {
-    const Runtime__V1__StreamContainerStatsRequest *q =
-        (const Runtime__V1__StreamContainerStatsRequest *)request;
     _cleanup_arena_ struct arena a = ARENA_INIT;
     Runtime__V1__ContainerStats **list;
-    size_t n = select_stats(arg, &a, q->filter, &list);
+    size_t n = list_of_containers(&a, s, &list);
     for (size_t i = 0; i < n; i += STREAM_BATCH) {
         Runtime__V1__StreamContainerStatsResponse r =
             RUNTIME__V1__STREAM_CONTAINER_STATS_RESPONSE__INIT;
@@ -148,110 +105,46 @@ static void on_stream(struct rpc_server_call *call, const ProtobufCMessage *requ
     rpc_server_end(call);
 }
 
+static void on_stream(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
+{
+    const Runtime__V1__StreamContainerStatsRequest *q =
+        (const Runtime__V1__StreamContainerStatsRequest *)request;
+    take_of_containers(arg, call, q->filter, answer_stream);
+}
+
 /* ---- sandboxes ---- */
-static Runtime__V1__NetworkUsage *network_usage(struct arena *a, const struct sandbox *s,
-                                                int64_t now)
-{
-    struct link_info info;
-    _cleanup_free_ char *netns = shim_ns_path(s->dir, "net");
-    if (s->host_network || network_stats(netns, &s->net, &info, NULL) < 0)
-        return NULL;
-    Runtime__V1__NetworkUsage *m =
-        ARENA_MESSAGE(a, Runtime__V1__NetworkUsage, runtime__v1__network_usage);
-    Runtime__V1__NetworkInterfaceUsage *i =
-        ARENA_MESSAGE(a, Runtime__V1__NetworkInterfaceUsage, runtime__v1__network_interface_usage);
-    i->name = arena_dup(a, info.name);
-    i->rx_bytes = value(a, info.rx_bytes);
-    i->rx_errors = value(a, info.rx_errors);
-    i->tx_bytes = value(a, info.tx_bytes);
-    i->tx_errors = value(a, info.tx_errors);
-    m->timestamp = now;
-    m->default_interface = i;
-    return m;
-}
 
-/* Of the pod's cgroup where the kubelet made one, else the sum of its containers'. */
-static struct cgroup_stats pod_cgroup(const struct sandbox *s)
+static void answer_one_pod(struct stats_snapshot *s, struct rpc_server_call *call)
 {
-    struct cgroup_stats total = {.memory_limit = UINT64_MAX};
-    const char *parent = s->config->linux ? s->config->linux->cgroup_parent : "";
-    if (*parent && cgroup_stats(s->rt->cgs, parent, &total, NULL) == 0)
-        return total;
-    total = (struct cgroup_stats){.memory_limit = UINT64_MAX};
-    LIST_FOR_EACH(e, &s->containers) {
-        const struct container *c = LIST_ENTRY(e, struct container, entry);
-        struct cgroup_stats one;
-        if (c->state != CONTAINER_RUNNING || cgroup_stats(s->rt->cgs, c->cgroup, &one, NULL) < 0)
-            continue;
-        total.has_cpu |= one.has_cpu;
-        total.has_memory |= one.has_memory;
-        total.has_pids |= one.has_pids;
-        total.cpu_usage_ns += one.cpu_usage_ns;
-        total.memory_usage += one.memory_usage;
-        total.memory_working_set += one.memory_working_set;
-        total.memory_rss += one.memory_rss;
-        total.page_faults += one.page_faults;
-        total.major_page_faults += one.major_page_faults;
-        total.pids += one.pids;
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    Runtime__V1__PodSandboxStatsResponse r = RUNTIME__V1__POD_SANDBOX_STATS_RESPONSE__INIT;
+    size_t at = 0;
+    struct sandbox *p = stats_next_sandbox(s, &at);
+    if (!p) {
+        rpc_server_fail(call, RPC_NOT_FOUND, "the sandbox was removed meanwhile");
+        return;
     }
-    return total;
-}
-
-static Runtime__V1__PodSandboxStats *pod_stats_of(struct arena *a, const struct sandbox *s)
-{
-    Runtime__V1__PodSandboxStats *m =
-        ARENA_MESSAGE(a, Runtime__V1__PodSandboxStats, runtime__v1__pod_sandbox_stats);
-    Runtime__V1__PodSandboxAttributes *at =
-        ARENA_MESSAGE(a, Runtime__V1__PodSandboxAttributes, runtime__v1__pod_sandbox_attributes);
-    Runtime__V1__LinuxPodSandboxStats *l =
-        ARENA_MESSAGE(a, Runtime__V1__LinuxPodSandboxStats, runtime__v1__linux_pod_sandbox_stats);
-    Runtime__V1__PodSandbox *summary = sandbox_summary(a, s);
-    at->id = summary->id;
-    at->metadata = summary->metadata;
-    at->n_labels = summary->n_labels;
-    at->labels = (void *)summary->labels;
-    at->n_annotations = summary->n_annotations;
-    at->annotations = (void *)summary->annotations;
-    m->attributes = at;
-    m->linux = l;
-    if (s->state != SANDBOX_READY)
-        return m;
-    int64_t now = time_now_nano();
-    struct cgroup_stats total = pod_cgroup(s);
-    if (total.has_cpu)
-        l->cpu = cpu_usage(a, total.cpu_usage_ns, now);
-    if (total.has_memory)
-        l->memory = memory_usage(a, &total, now);
-    if (total.has_pids) {
-        l->process = ARENA_MESSAGE(a, Runtime__V1__ProcessUsage, runtime__v1__process_usage);
-        l->process->timestamp = now;
-        l->process->process_count = value(a, total.pids);
-    }
-    l->network = network_usage(a, s, now);
-    Runtime__V1__ContainerStatsFilter f = RUNTIME__V1__CONTAINER_STATS_FILTER__INIT;
-    f.pod_sandbox_id = (char *)(uintptr_t)s->id;
-    l->n_containers = select_stats(s->rt, a, &f, &l->containers);
-    return m;
+    r.stats = stats_of_sandbox(&a, s, p);
+    rpc_server_reply(call, &r.base);
 }
 
 static void on_pod_stats(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Runtime__V1__PodSandboxStatsRequest *q =
         (const Runtime__V1__PodSandboxStatsRequest *)request;
-    const struct sandbox *s = runtime_sandbox(arg, q->pod_sandbox_id);
-    if (!s) {
+    struct sandbox *p = runtime_sandbox(arg, q->pod_sandbox_id);
+    if (!p) {
         rpc_server_fail(call, RPC_NOT_FOUND, "sandbox \"%s\" is not here", q->pod_sandbox_id);
         return;
     }
-    _cleanup_arena_ struct arena a = ARENA_INIT;
-    Runtime__V1__PodSandboxStatsResponse r = RUNTIME__V1__POD_SANDBOX_STATS_RESPONSE__INIT;
-    r.stats = pod_stats_of(&a, s);
-    rpc_server_reply(call, &r.base);
+    struct stats_snapshot *s = stats_new(arg, call, false);
+    stats_add_sandbox(s, p);
+    stats_take(s, answer_one_pod);
 }
 
-static size_t select_pod_stats(struct runtime *rt, struct arena *a,
-                               const Runtime__V1__PodSandboxStatsFilter *f,
-                               Runtime__V1__PodSandboxStats ***ret)
+static void take_of_pods(struct runtime *rt, struct rpc_server_call *call,
+                         const Runtime__V1__PodSandboxStatsFilter *f,
+                         void (*done)(struct stats_snapshot *s, struct rpc_server_call *call))
 {
     Runtime__V1__PodSandboxStateValue ready = RUNTIME__V1__POD_SANDBOX_STATE_VALUE__INIT;
     Runtime__V1__PodSandboxFilter filter = RUNTIME__V1__POD_SANDBOX_FILTER__INIT;
@@ -261,34 +154,46 @@ static size_t select_pod_stats(struct runtime *rt, struct arena *a,
         filter.n_label_selector = f->n_label_selector;
         filter.label_selector = (void *)f->label_selector;
     }
-    size_t n = 0;
-    Runtime__V1__PodSandboxStats **list = arena_array(a, map_count(&rt->sandboxes), sizeof(void *));
+    struct stats_snapshot *s = stats_new(rt, call, false);
     MAP_FOR_EACH(e, &rt->sandboxes) {
-        const struct sandbox *s = map_value(e);
-        if (sandbox_matches(s, &filter))
-            list[n++] = pod_stats_of(a, s);
+        struct sandbox *p = map_value(e);
+        if (sandbox_matches(p, &filter))
+            stats_add_sandbox(s, p);
     }
-    *ret = list;
+    stats_take(s, done);
+}
+
+static size_t list_of_pods(struct arena *a, struct stats_snapshot *s,
+                           Runtime__V1__PodSandboxStats ***ret)
+{
+    size_t n = 0, at = 0;
+    struct sandbox *p;
+    *ret = arena_array(a, map_count(&stats_runtime(s)->sandboxes), sizeof(void *));
+    while ((p = stats_next_sandbox(s, &at)))
+        (*ret)[n++] = stats_of_sandbox(a, s, p);
     return n;
+}
+
+static void answer_pods(struct stats_snapshot *s, struct rpc_server_call *call)
+{
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    Runtime__V1__ListPodSandboxStatsResponse r = RUNTIME__V1__LIST_POD_SANDBOX_STATS_RESPONSE__INIT;
+    r.n_stats = list_of_pods(&a, s, &r.stats);
+    rpc_server_reply(call, &r.base);
 }
 
 static void on_list_pods(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
 {
     const Runtime__V1__ListPodSandboxStatsRequest *q =
         (const Runtime__V1__ListPodSandboxStatsRequest *)request;
-    _cleanup_arena_ struct arena a = ARENA_INIT;
-    Runtime__V1__ListPodSandboxStatsResponse r = RUNTIME__V1__LIST_POD_SANDBOX_STATS_RESPONSE__INIT;
-    r.n_stats = select_pod_stats(arg, &a, q->filter, &r.stats);
-    rpc_server_reply(call, &r.base);
+    take_of_pods(arg, call, q->filter, answer_pods);
 }
 
-static void on_stream_pods(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
+static void answer_pod_stream(struct stats_snapshot *s, struct rpc_server_call *call)
 {
-    const Runtime__V1__StreamPodSandboxStatsRequest *q =
-        (const Runtime__V1__StreamPodSandboxStatsRequest *)request;
     _cleanup_arena_ struct arena a = ARENA_INIT;
     Runtime__V1__PodSandboxStats **list;
-    size_t n = select_pod_stats(arg, &a, q->filter, &list);
+    size_t n = list_of_pods(&a, s, &list);
     for (size_t i = 0; i < n; i += STREAM_BATCH) {
         Runtime__V1__StreamPodSandboxStatsResponse r =
             RUNTIME__V1__STREAM_POD_SANDBOX_STATS_RESPONSE__INIT;
@@ -302,6 +207,49 @@ static void on_stream_pods(struct rpc_server_call *call, const ProtobufCMessage 
     rpc_server_end(call);
 }
 
+static void on_stream_pods(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
+{
+    const Runtime__V1__StreamPodSandboxStatsRequest *q =
+        (const Runtime__V1__StreamPodSandboxStatsRequest *)request;
+    take_of_pods(arg, call, q->filter, answer_pod_stream);
+}
+
+/* ---- disks ---- */
+
+/* The image service has this method; what containers wrote is ours to know. */
+static void answer_fs_info(struct stats_snapshot *s, struct rpc_server_call *call)
+{
+    _cleanup_arena_ struct arena a = ARENA_INIT;
+    const struct runtime *rt = stats_runtime(s);
+    struct fs_usage images = {0}, containers = {0};
+    int64_t now = time_now_nano();
+    image_store_usage(rt->images, &images.bytes, &images.inodes);
+    MAP_FOR_EACH(e, &rt->containers) {
+        const struct container *c = map_value(e);
+        containers.bytes += c->layer.usage.bytes;
+        containers.inodes += c->layer.usage.inodes;
+    }
+    Runtime__V1__FilesystemUsage *image_list[] = {
+        stats_filesystem(&a, image_store_dir(rt->images), &images, now)};
+    Runtime__V1__FilesystemUsage *container_list[] = {
+        stats_filesystem(&a, rt->containers_dir, &containers, now)};
+    Runtime__V1__ImageFsInfoResponse r = RUNTIME__V1__IMAGE_FS_INFO_RESPONSE__INIT;
+    r.image_filesystems = image_list;
+    r.container_filesystems = container_list;
+    r.n_image_filesystems = r.n_container_filesystems = 1;
+    rpc_server_reply(call, &r.base);
+}
+
+static void on_fs_info(struct rpc_server_call *call, _unused_ const ProtobufCMessage *request,
+                       void *arg)
+{
+    struct runtime *rt = arg;
+    struct stats_snapshot *s = stats_new(rt, call, false);
+    MAP_FOR_EACH(e, &rt->containers)
+        stats_add_container(s, map_value(e));
+    stats_take(s, answer_fs_info);
+}
+
 static const struct rpc_server_method methods[] = {
     API_METHOD(ContainerStats, container_stats, RPC_UNARY, on_stats),
     API_METHOD(ListContainerStats, list_container_stats, RPC_UNARY, on_list),
@@ -309,6 +257,8 @@ static const struct rpc_server_method methods[] = {
     API_METHOD(PodSandboxStats, pod_sandbox_stats, RPC_UNARY, on_pod_stats),
     API_METHOD(ListPodSandboxStats, list_pod_sandbox_stats, RPC_UNARY, on_list_pods),
     API_METHOD(StreamPodSandboxStats, stream_pod_sandbox_stats, RPC_SERVER_STREAM, on_stream_pods),
+    {"/runtime.v1.ImageService/ImageFsInfo", &runtime__v1__image_fs_info_request__descriptor,
+     RPC_UNARY, on_fs_info},
 };
 
 void api_stats_register(struct runtime *rt)

@@ -10,9 +10,7 @@
 #include "base/times.h"
 #include "cri/events.h"
 #include "cri/record.h"
-#include "cri/resources.h"
 #include "cri/signals.h"
-#include "net/pbjson.h"
 
 #define KILL_DEADLINE_MS 10000
 #define REAP_TRIES       400
@@ -45,6 +43,7 @@ struct container *container_new(struct sandbox *sandbox, const char *id,
     c->layer_dir = fs_join(c->rt->containers_dir, c->id);
     list_init(&c->stop_waiters);
     list_init(&c->remove_waiters);
+    list_init(&c->updates);
     loop_timer_init(&c->deadline, c->rt->loop, "container stop", on_deadline, c);
     loop_timer_init(&c->reap, c->rt->loop, "container cgroup", on_reap, c);
     list_append(&sandbox->containers, &c->entry);
@@ -56,6 +55,7 @@ void container_free(struct container *c)
 {
     if (!c)
         return;
+    container_updates_end(c);
     list_remove(&c->entry);
     (void)map_take(&c->rt->containers, c->id);
     loop_timer_done(&c->deadline);
@@ -382,57 +382,4 @@ void container_remove(struct container *c, done_fn cb, void *arg)
         return;
     c->removing = true;
     container_stop(c, 0, on_stopped, c);
-}
-
-/* ---- update ---- */
-static void merge_resources(Runtime__V1__LinuxContainerResources *to,
-                            const Runtime__V1__LinuxContainerResources *from)
-{
-    if (from->cpu_period)
-        to->cpu_period = from->cpu_period;
-    if (from->cpu_quota)
-        to->cpu_quota = from->cpu_quota;
-    if (from->cpu_shares)
-        to->cpu_shares = from->cpu_shares;
-    if (from->memory_limit_in_bytes)
-        to->memory_limit_in_bytes = from->memory_limit_in_bytes;
-    if (from->memory_swap_limit_in_bytes)
-        to->memory_swap_limit_in_bytes = from->memory_swap_limit_in_bytes;
-    if (from->oom_score_adj)
-        to->oom_score_adj = from->oom_score_adj;
-    if (from->cpuset_cpus[0]) {
-        if (to->cpuset_cpus != (char *)(uintptr_t)protobuf_c_empty_string)
-            free(to->cpuset_cpus);
-        to->cpuset_cpus = str_dup(from->cpuset_cpus);
-    }
-    if (from->cpuset_mems[0]) {
-        if (to->cpuset_mems != (char *)(uintptr_t)protobuf_c_empty_string)
-            free(to->cpuset_mems);
-        to->cpuset_mems = str_dup(from->cpuset_mems);
-    }
-}
-
-int container_update(struct container *c, const Runtime__V1__LinuxContainerResources *resources,
-                     struct error *err)
-{
-    if (c->state != CONTAINER_CREATED && c->state != CONTAINER_RUNNING)
-        return error_set(err, -EBADFD, "container %s is neither created nor running", c->id);
-    _cleanup_arena_ struct arena a = ARENA_INIT;
-    _cleanup_strbuf_ struct strbuf notes = STRBUF_INIT;
-    struct cgroup_limits limits;
-    int r = resources_to_limits(&a, resources, &limits, err);
-    if (r == 0)
-        r = cgroup_set(c->rt->cgs, c->cgroup, &limits, &notes, err);
-    if (r < 0)
-        return r;
-    if (!c->config->linux) {
-        c->config->linux = mem_zalloc(sizeof(*c->config->linux));
-        runtime__v1__linux_container_config__init(c->config->linux);
-    }
-    if (!c->config->linux->resources)
-        c->config->linux->resources =
-            (Runtime__V1__LinuxContainerResources *)pbjson_copy(&resources->base);
-    else
-        merge_resources(c->config->linux->resources, resources);
-    return container_save(c, err);
 }

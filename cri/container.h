@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "cri/layer_usage.h"
 #include "cri/sandbox.h"
 
 #define CONTAINER_ID_LEN 64
@@ -50,6 +51,9 @@ struct container {
     unsigned reap_tries;
     struct loop_timer reap;       /* tries again to remove the cgroup */
     container_done_fn *on_reaped; /* who waits for that */
+    struct list updates;          /* container_update.c */
+    struct cpu_rate cpu_rate;
+    struct layer_usage layer;
 };
 
 typedef void (*container_fn)(struct container *container, int code, const struct error *err,
@@ -62,8 +66,11 @@ void container_start(struct container *container, done_fn cb, void *arg);
 /* Sends the stop signal, after @timeout_s seconds SIGKILL. Idempotent. */
 void container_stop(struct container *container, int64_t timeout_s, done_fn cb, void *arg);
 void container_remove(struct container *container, done_fn cb, void *arg);
-int container_update(struct container *container,
-                     const Runtime__V1__LinuxContainerResources *resources, struct error *err);
+/* Applies what is set in @resources, whole or not at all, and records it (container_update.c). */
+void container_update(struct container *container,
+                      const Runtime__V1__LinuxContainerResources *resources, done_fn cb, void *arg);
+/* The container is about to be freed. */
+void container_updates_end(struct container *container);
 
 /* The first process has ended (or is known to have). */
 void container_exited(struct container *container, int exit_code, bool oom_killed,

@@ -102,11 +102,8 @@ static int make_cgroup(struct container *c, struct arena *a, const struct launch
 static void set_paths(struct container *c)
 {
     const struct sandbox *s = c->sandbox;
-    const char *parent = s->config->linux ? s->config->linux->cgroup_parent : "";
-    if (*parent)
-        c->cgroup = str_printf("%s%s/%s", *parent == '/' ? "" : "/", parent, c->id);
-    else
-        c->cgroup = str_printf("%s/%s/%s", c->rt->pods_cgroup, s->id, c->id);
+    _cleanup_free_ char *pod = sandbox_cgroup(s);
+    c->cgroup = fs_join(pod, c->id);
     if (s->config->log_directory[0] && c->config->log_path[0])
         c->log_path = fs_join(s->config->log_directory, c->config->log_path);
 }
@@ -190,6 +187,8 @@ static int give_to_shim(struct creation *cr, const struct launch_spec *spec, str
     struct shim_container sc = {.id = c->id,
                                 .log_path = c->log_path,
                                 .pid_target = pid_target,
+                                .log_max_bytes = (uint64_t)c->rt->opts->log_max_bytes,
+                                .log_max_files = (unsigned)c->rt->opts->log_max_files,
                                 .stdin_open = c->config->stdin,
                                 .stdin_once = c->config->stdin_once};
     return shim_create(c->sandbox->shim, &sc, spec, c->rt->cgs, on_created, cr, err);

@@ -9,8 +9,7 @@
 #include "base/list.h"
 #include "base/strbuf.h"
 
-#define JOBS_AT_ONCE 8
-#define STACK_SIZE   (256 * 1024)
+#define STACK_SIZE (256 * 1024)
 
 struct job {
     struct list entry; /* in waiting or running: the loop's thread only */
@@ -19,6 +18,7 @@ struct job {
     atomic_bool finished; /* set by the thread as its last act but the wake-up */
     int (*work)(void *data, struct error *err);
     void (*done)(int code, const struct error *err, void *data);
+    void (*discard)(void *data); /* NULL: the data is somebody else's */
     void *data;
     int code;
     struct error err;
@@ -27,7 +27,7 @@ struct job {
 struct jobs {
     struct loop_wakeup wakeup;
     struct list waiting, running;
-    unsigned n_running;
+    unsigned n_running, at_once;
 };
 
 static void *run(void *arg)
@@ -41,7 +41,7 @@ static void *run(void *arg)
 
 static void start_some(struct jobs *jobs)
 {
-    while (!list_empty(&jobs->waiting) && jobs->n_running < JOBS_AT_ONCE) {
+    while (!list_empty(&jobs->waiting) && jobs->n_running < jobs->at_once) {
         struct job *job = LIST_ENTRY(jobs->waiting.next, struct job, entry);
         list_remove(&job->entry);
         list_append(&jobs->running, &job->entry);
@@ -93,14 +93,22 @@ static void on_wakeup(void *arg)
     }
 }
 
-struct jobs *jobs_new(struct loop *loop)
+struct jobs *jobs_new(struct loop *loop, unsigned at_once)
 {
     struct jobs *jobs = mem_zalloc(sizeof(*jobs));
+    jobs->at_once = at_once;
     list_init(&jobs->waiting);
     list_init(&jobs->running);
     if (loop_wakeup_init(&jobs->wakeup, loop, "helper threads", on_wakeup, jobs) < 0)
         abort();
     return jobs;
+}
+
+static void drop(struct job *job)
+{
+    if (job->discard)
+        job->discard(job->data);
+    free(job);
 }
 
 struct jobs *jobs_free(struct jobs *jobs)
@@ -110,21 +118,27 @@ struct jobs *jobs_free(struct jobs *jobs)
     LIST_FOR_EACH(e, &jobs->running) {
         struct job *job = LIST_ENTRY(e, struct job, entry);
         join(job);
-        free(job);
+        drop(job);
     }
-    LIST_FOR_EACH(e, &jobs->waiting) {
-        free(LIST_ENTRY(e, struct job, entry));
-    }
+    LIST_FOR_EACH(e, &jobs->waiting)
+        drop(LIST_ENTRY(e, struct job, entry));
     loop_wakeup_done(&jobs->wakeup);
     free(jobs);
     return NULL;
 }
 
+void job_run_owned(struct jobs *jobs, int (*work)(void *data, struct error *err),
+                   void (*done)(int code, const struct error *err, void *data),
+                   void (*discard)(void *data), void *data)
+{
+    struct job *job = mem_zalloc(sizeof(*job));
+    *job = (struct job){.jobs = jobs, .work = work, .done = done, .discard = discard, .data = data};
+    list_append(&jobs->waiting, &job->entry);
+    start_some(jobs);
+}
+
 void job_run(struct jobs *jobs, int (*work)(void *data, struct error *err),
              void (*done)(int code, const struct error *err, void *data), void *data)
 {
-    struct job *job = mem_zalloc(sizeof(*job));
-    *job = (struct job){.jobs = jobs, .work = work, .done = done, .data = data};
-    list_append(&jobs->waiting, &job->entry);
-    start_some(jobs);
+    job_run_owned(jobs, work, done, NULL, data);
 }

@@ -52,6 +52,7 @@ struct launch_device {
     mode_t mode; /* permission bits */
     uid_t uid;
     gid_t gid;
+    const char *access; /* of "rwm", for the group's device rules; NULL: all. Not encoded */
 };
 
 struct launch_rlimit {

@@ -10,6 +10,9 @@
 #include "cri/cleanup.h"
 #include "cri/runtime.h"
 
+#define LOG_MAX_BYTES_MIN 65536
+#define LOG_MAX_FILES_MAX 1000
+
 struct program {
     struct loop *loop;
     struct daemon_signals signals;
@@ -71,7 +74,8 @@ int main(int argc, char **argv)
                                    .network = "builtin",
                                    .bridge = "coracle0",
                                    .cgroup_driver = "cgroupfs",
-                                   .cgroup_root = "/"};
+                                   .cgroup_root = "/",
+                                   .log_max_files = 4};
     int verbosity = 0;
     bool help = false, cleanup = false;
     const struct option_def defs[] = {
@@ -97,6 +101,10 @@ int main(int argc, char **argv)
          "cgroup below which shims, and pods that name none, live (/)"},
         {"insecure-registry", 0, OPTION_LIST, &opts.insecure, "HOST:PORT",
          "registry to speak plain HTTP to"},
+        {"container-log-max-bytes", 0, OPTION_INT, &opts.log_max_bytes, "N",
+         "rotate a container's log before it grows beyond (0: leave that to the kubelet)"},
+        {"container-log-max-files", 0, OPTION_INT, &opts.log_max_files, "N",
+         "rotated logs to keep of a container (4)"},
         {"libexec", 0, OPTION_STRING, &opts.libexec, "DIR",
          "directory of coracle-shim and its companions (beside this program)"},
         {"cleanup", 0, OPTION_BOOL, &cleanup, NULL, "remove everything from the host and exit"},
@@ -106,6 +114,13 @@ int main(int argc, char **argv)
     struct error err = ERROR_INIT;
     char **words = mem_zalloc((size_t)argc * sizeof(*words));
     int n = options_parse(defs, argc, argv, false, words, &err);
+    if (n == 0 && ((opts.log_max_bytes && opts.log_max_bytes < LOG_MAX_BYTES_MIN) ||
+                   opts.log_max_files < 1 || opts.log_max_files > LOG_MAX_FILES_MAX))
+        n = error_set(
+            &err, -EINVAL,
+            "--container-log-max-bytes: at least %d or 0; --container-log-max-files: 1 to "
+            "%d",
+            LOG_MAX_BYTES_MIN, LOG_MAX_FILES_MAX);
     if (n > 0)
         n = error_set(&err, -EINVAL, "unexpected argument \"%s\"", words[0]);
     free(words);

@@ -133,8 +133,12 @@ static int read_our_end(const char *link, struct link_info *ret, struct error *e
     *ret = info;
     ret->rx_bytes = info.tx_bytes;
     ret->tx_bytes = info.rx_bytes;
+    ret->rx_packets = info.tx_packets;
+    ret->tx_packets = info.rx_packets;
     ret->rx_errors = info.tx_errors;
     ret->tx_errors = info.rx_errors;
+    ret->rx_dropped = info.tx_dropped;
+    ret->tx_dropped = info.rx_dropped;
     return 1;
 }
 

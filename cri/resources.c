@@ -6,6 +6,8 @@
 
 #include "base/strbuf.h"
 
+#define UNIFIED_MAX 32
+
 static int check(const Runtime__V1__LinuxContainerResources *r, struct error *err)
 {
     if (r->cpu_period < 0 || (r->cpu_period && (r->cpu_period < 1000 || r->cpu_period > 1000000)))
@@ -17,6 +19,40 @@ static int check(const Runtime__V1__LinuxContainerResources *r, struct error *er
     if (r->oom_score_adj < -1000 || r->oom_score_adj > 1000)
         return error_set_field(err, -EINVAL, "resources.oom_score_adj",
                                "resources.oom_score_adj: must be -1000 to 1000");
+    return 0;
+}
+
+static int take_hugetlb(struct arena *a, const Runtime__V1__LinuxContainerResources *r,
+                        struct cgroup_limits *ret, struct error *err)
+{
+    struct cgroup_hugetlb *list = arena_array(a, r->n_hugepage_limits, sizeof(*list));
+    for (size_t i = 0; i < r->n_hugepage_limits; i++) {
+        const Runtime__V1__HugepageLimit *h = r->hugepage_limits[i];
+        if (!h->page_size[0])
+            return error_set_field(err, -EINVAL, "resources.hugepage_limits",
+                                   "resources.hugepage_limits[%zu].page_size: missing", i);
+        list[i] = (struct cgroup_hugetlb){h->page_size, h->limit};
+    }
+    ret->hugetlb = list;
+    ret->n_hugetlb = r->n_hugepage_limits;
+    return 0;
+}
+
+static int take_unified(struct arena *a, const Runtime__V1__LinuxContainerResources *r,
+                        struct cgroup_limits *ret, struct error *err)
+{
+    const char **list = arena_array(a, r->n_unified + 1, sizeof(*list));
+    if (r->n_unified > UNIFIED_MAX)
+        return error_set_field(err, -EINVAL, "resources.unified",
+                               "resources.unified: more than %d settings", UNIFIED_MAX);
+    for (size_t i = 0; i < r->n_unified; i++) {
+        if (strchr(r->unified[i]->key, '='))
+            return error_set_field(err, -EINVAL, "resources.unified",
+                                   "resources.unified[%s]: not a file of a cgroup",
+                                   r->unified[i]->key);
+        list[i] = arena_printf(a, "%s=%s", r->unified[i]->key, r->unified[i]->value);
+    }
+    ret->unified = list;
     return 0;
 }
 
@@ -48,18 +84,8 @@ int resources_to_limits(struct arena *a, const Runtime__V1__LinuxContainerResour
             r->memory_swap_limit_in_bytes < 0 ? CGROUP_UNLIMITED : r->memory_swap_limit_in_bytes;
     ret->cpus = set(r->cpuset_cpus);
     ret->mems = set(r->cpuset_mems);
-    if (r->n_unified) {
-        const char **list = arena_array(a, r->n_unified + 1, sizeof(*list));
-        for (size_t i = 0; i < r->n_unified; i++) {
-            if (strchr(r->unified[i]->key, '/') || strchr(r->unified[i]->key, '='))
-                return error_set_field(err, -EINVAL, "resources.unified",
-                                       "resources.unified[%s]: not a file of a cgroup",
-                                       r->unified[i]->key);
-            list[i] = arena_printf(a, "%s=%s", r->unified[i]->key, r->unified[i]->value);
-        }
-        ret->unified = list;
-    }
-    return 0;
+    code = r->n_hugepage_limits ? take_hugetlb(a, r, ret, err) : 0;
+    return code == 0 && r->n_unified ? take_unified(a, r, ret, err) : code;
 }
 
 /* What every container may use: making nodes (their use is what counts), the harmless memory
@@ -83,14 +109,17 @@ int resources_set_devices(const struct cgroups *cgs, const char *cgroup,
     size_t n = ARRAY_SIZE(standard);
     struct cgroup_device *rules = mem_zalloc((n + spec->n_devices) * sizeof(*rules));
     memcpy(rules, standard, sizeof(standard));
-    for (size_t i = 0; i < spec->n_devices; i++)
-        rules[n++] = (struct cgroup_device){.type = spec->devices[i].type,
-                                            .major = spec->devices[i].major,
-                                            .minor = spec->devices[i].minor,
-                                            .read = true,
-                                            .write = true,
-                                            .mknod = true,
+    for (size_t i = 0; i < spec->n_devices; i++) {
+        const struct launch_device *d = &spec->devices[i];
+        const char *access = d->access && *d->access ? d->access : "rwm";
+        rules[n++] = (struct cgroup_device){.type = d->type,
+                                            .major = d->major,
+                                            .minor = d->minor,
+                                            .read = strchr(access, 'r'),
+                                            .write = strchr(access, 'w'),
+                                            .mknod = strchr(access, 'm'),
                                             .allow = true};
+    }
     int r = cgroup_set_devices(cgs, cgroup, rules, n, err);
     free(rules);
     return r;

@@ -14,6 +14,8 @@
 #include "cri/api.h"
 #include "cri/container.h"
 #include "cri/events.h"
+#include "cri/layer_usage.h"
+#include "cri/stats.h"
 #include "cri/streaming.h"
 #include "cri/userns.h"
 
@@ -145,6 +147,7 @@ static int open_server(struct runtime *rt, struct error *err)
     api_sandbox_register(rt);
     api_container_register(rt);
     api_stats_register(rt);
+    api_metrics_register(rt);
     image_service_register(rt->image_service, rt->server);
     return 0;
 }
@@ -165,13 +168,15 @@ int runtime_start(struct loop *loop, const struct runtime_options *opts,
 {
     struct runtime *rt = mem_zalloc(sizeof(*rt));
     *rt = (struct runtime){.loop = loop, .opts = opts, .lock_fd = -1, .adopted = on_adopted};
+    list_init(&rt->snapshots);
     int r = str_eq(opts->cgroup_driver, "cgroupfs")
                 ? 0
                 : error_set(err, -ENOTSUP, "--cgroup-driver %s: only cgroupfs is supported yet",
                             opts->cgroup_driver);
     if (r == 0 && (r = take_lock(rt, err)) == 0 && (r = make_paths(rt, err)) == 0 &&
         (r = cgroups_open(NULL, &rt->cgs, err)) == 0) {
-        rt->jobs = jobs_new(loop);
+        rt->jobs = jobs_new(loop, JOBS_AT_ONCE);
+        rt->layers = layers_new(rt);
         rt->events = events_new(rt);
         if ((r = open_network(rt, err)) == 0 && (r = open_images(rt, err)) == 0 &&
             (r = open_server(rt, err)) == 0 && !(rt->streaming = streaming_new(rt, err)))
@@ -198,7 +203,9 @@ struct runtime *runtime_free(struct runtime *rt)
     rt->events = events_free(rt->events);
     (void)rpc_server_free(rt->server);
     (void)rpc_free(rt->rpc);
-    (void)jobs_free(rt->jobs);
+    rt->layers = layers_free(rt->layers);
+    rt->jobs = jobs_free(rt->jobs);
+    stats_drop(rt);
     while (map_first(&rt->sandboxes))
         sandbox_free(map_value(map_first(&rt->sandboxes)));
     (void)image_service_free(rt->image_service);

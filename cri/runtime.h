@@ -20,6 +20,7 @@
 #include "net/grpc_server.h"
 
 struct events;
+struct layers;
 struct streaming;
 struct start;
 
@@ -36,6 +37,8 @@ struct runtime_options {
     const char *cgroup_root;                 /* "/": below which our own groups are made */
     const char *libexec; /* where coracle-shim and its companions are; NULL: beside us */
     struct option_list insecure;
+    int log_max_bytes; /* rotate a container's log beyond this; 0: the kubelet does */
+    int log_max_files; /* rotated files to keep */
 };
 
 struct runtime {
@@ -55,6 +58,7 @@ struct runtime {
     struct rpc *rpc;
     struct rpc_server *server;
     struct events *events;
+    struct layers *layers; /* layer_usage.h */
     struct streaming *streaming;
     struct seccomp_cache filters;
     char *userns_problem; /* why pods cannot have user namespaces here; NULL: they can */
@@ -62,6 +66,7 @@ struct runtime {
     struct map sandboxes;  /* id → struct sandbox */
     struct map containers; /* id → struct container */
     struct map execs;      /* "<container>/<exec>" → struct exec (exec.h) */
+    struct list snapshots; /* of statistics that are being taken (stats.c) */
 
     /* Start-up: adoption is over when nobody has anything outstanding. */
     unsigned adopting;

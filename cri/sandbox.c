@@ -52,6 +52,19 @@ void sandbox_free(struct sandbox *s)
     free(s);
 }
 
+char *sandbox_cgroup(const struct sandbox *s)
+{
+    const char *parent = s->config->linux ? s->config->linux->cgroup_parent : "";
+    return *parent ? str_printf("%s%s", *parent == '/' ? "" : "/", parent)
+                   : fs_join(s->rt->pods_cgroup, s->id);
+}
+
+int sandbox_network_stats(const struct sandbox *s, struct link_info *ret, struct error *err)
+{
+    _cleanup_free_ char *netns = shim_ns_path(s->dir, "net");
+    return network_stats(netns, &s->net, ret, err);
+}
+
 static void save(struct sandbox *s)
 {
     struct error err = ERROR_INIT;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "cri/cpu_rate.h"
 #include "cri/runtime.h"
 #include "cri/shim_client.h"
 #include "cri/userns.h"
@@ -41,6 +42,7 @@ struct sandbox {
     struct list containers; /* struct container.entry, in order of creation */
     struct list stop_waiters, remove_waiters;
     struct loop_timer deadline;
+    struct cpu_rate cpu_rate;
 };
 
 /* @sandbox is NULL when @code is not 0. */
@@ -56,6 +58,9 @@ void sandbox_stop(struct sandbox *sandbox, done_fn cb, void *arg);
 /* Stops, then forgets the sandbox and its containers. */
 void sandbox_remove(struct sandbox *sandbox, done_fn cb, void *arg);
 
+/* network_stats() of it. */
+int sandbox_network_stats(const struct sandbox *sandbox, struct link_info *ret, struct error *err);
+
 /* ---- for adoption (adopt.c) ---- */
 /* A sandbox of a record; takes @config. */
 struct sandbox *sandbox_new(struct runtime *rt, const char *id,
@@ -68,6 +73,9 @@ int sandbox_check(const Runtime__V1__PodSandboxConfig *config, struct error *err
 
 /* The namespace options, which may be absent; never NULL. */
 const Runtime__V1__NamespaceOption *sandbox_namespaces(const Runtime__V1__PodSandboxConfig *config);
+
+/* The group that its containers' are in. Caller frees. */
+char *sandbox_cgroup(const struct sandbox *sandbox);
 
 /* What the sandbox gives its containers (spec.h); strings in @a. */
 struct spec_pod;

@@ -285,6 +285,7 @@ int spec_devices(struct arena *a, const Runtime__V1__ContainerConfig *config,
                                    "devices[%zu].permissions: \"%s\" is not of r, w, m", i,
                                    d->permissions);
         struct stat st;
+        size_t first = n;
         int r;
         if (stat(d->host_path, &st) == 0 && S_ISDIR(st.st_mode))
             r = add_directory(a, d->host_path, path, i, list, &n, err);
@@ -292,6 +293,8 @@ int spec_devices(struct arena *a, const Runtime__V1__ContainerConfig *config,
             n++;
         if (r < 0)
             return r;
+        for (; first < n; first++)
+            list[first].access = d->permissions;
     }
     ret->devices = list;
     ret->n_devices = n;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/times.h"
 #include "cri/image/reference.h"
 
 typedef Runtime__V1__Image Image;
@@ -217,34 +216,6 @@ static void on_remove(struct rpc_server_call *call, const ProtobufCMessage *requ
         rpc_server_reply(call, &response.base);
 }
 
-static void on_fs_info(struct rpc_server_call *call, _unused_ const ProtobufCMessage *request,
-                       void *arg)
-{
-    struct image_service *service = arg;
-    uint64_t bytes, inodes;
-    image_store_usage(service->store, &bytes, &inodes);
-    Runtime__V1__FilesystemIdentifier id = RUNTIME__V1__FILESYSTEM_IDENTIFIER__INIT;
-    id.mountpoint = service->store->dir;
-    Runtime__V1__UInt64Value used = RUNTIME__V1__UINT64_VALUE__INIT, nodes = used, none = used;
-    used.value = bytes;
-    nodes.value = inodes;
-    Runtime__V1__FilesystemUsage images = RUNTIME__V1__FILESYSTEM_USAGE__INIT;
-    images.timestamp = time_now_nano();
-    images.fs_id = &id;
-    images.used_bytes = &used;
-    images.inodes_used = &nodes;
-    /* Containers' writable layers are accounted per container, not here. */
-    Runtime__V1__FilesystemUsage containers = images;
-    containers.used_bytes = containers.inodes_used = &none;
-    Runtime__V1__FilesystemUsage *image_list[] = {&images}, *container_list[] = {&containers};
-    Runtime__V1__ImageFsInfoResponse response = RUNTIME__V1__IMAGE_FS_INFO_RESPONSE__INIT;
-    response.image_filesystems = image_list;
-    response.n_image_filesystems = 1;
-    response.container_filesystems = container_list;
-    response.n_container_filesystems = 1;
-    rpc_server_reply(call, &response.base);
-}
-
 /* ---- pulls ---- */
 
 struct pull_call {
@@ -323,7 +294,6 @@ static const struct rpc_server_method methods[] = {
     METHOD(ImageStatus, image_status, RPC_UNARY, on_status),
     METHOD(PullImage, pull_image, RPC_UNARY, on_pull),
     METHOD(RemoveImage, remove_image, RPC_UNARY, on_remove),
-    METHOD(ImageFsInfo, image_fs_info, RPC_UNARY, on_fs_info),
 };
 
 struct image_service *image_service_new(const struct image_service_options *options)

@@ -198,6 +198,11 @@ void image_store_each(struct image_store *store, void (*cb)(struct image *image,
     }
 }
 
+const char *image_store_dir(const struct image_store *store)
+{
+    return store->dir;
+}
+
 void image_store_usage(const struct image_store *store, uint64_t *ret_bytes, uint64_t *ret_inodes)
 {
     *ret_bytes = *ret_inodes = 0;

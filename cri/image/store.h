@@ -85,6 +85,8 @@ struct image *image_store_find(struct image_store *store, const char *name);
 void image_store_each(struct image_store *store, void (*cb)(struct image *image, void *arg),
                       void *arg);
 
+/* The directory it is in. */
+const char *image_store_dir(const struct image_store *store);
 /* What image and node status report: bytes and inodes on disk. */
 void image_store_usage(const struct image_store *store, uint64_t *ret_bytes, uint64_t *ret_inodes);
 

@@ -39,9 +39,13 @@ static int parse(const struct nlmsghdr *h, struct link_info *info)
         size_t len = (size_t)nla_len(a[IFLA_STATS64]);
         memcpy(&s, nla_data(a[IFLA_STATS64]), len < sizeof(s) ? len : sizeof(s));
         info->rx_bytes = s.rx_bytes;
+        info->rx_packets = s.rx_packets;
         info->rx_errors = s.rx_errors;
+        info->rx_dropped = s.rx_dropped;
         info->tx_bytes = s.tx_bytes;
+        info->tx_packets = s.tx_packets;
         info->tx_errors = s.tx_errors;
+        info->tx_dropped = s.tx_dropped;
     }
     return 0;
 }

@@ -17,7 +17,8 @@ struct link_info {
     int mtu;
     int master; /* index of the bridge it is a port of, 0: none */
     bool up;
-    uint64_t rx_bytes, rx_errors, tx_bytes, tx_errors;
+    uint64_t rx_bytes, rx_packets, rx_errors, rx_dropped;
+    uint64_t tx_bytes, tx_packets, tx_errors, tx_dropped;
 };
 
 /* 1 when found, 0 when there is none, -errno. */

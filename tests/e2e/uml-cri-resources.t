@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# A part of tests/integration/cri-resources.t on Linux 6.1 with cgroup v2 alone.
+TOP=$(cd "$(dirname "$0")/../.." && pwd)
+command -v linux.uml >/dev/null || { echo "1..0 # SKIP needs user-mode-linux"; exit 0; }
+exec "$TOP/tests/lib/uml" -t 850 env SHORT=1 bash "$TOP/tests/integration/cri-resources.t"
