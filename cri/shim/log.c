@@ -143,14 +143,35 @@ static void prune(const struct log_file *f)
     }
 }
 
-/* The kubelet's form of a rotated file: <path>.20060102-150405. */
+#define NAMES_TRIED 64
+
+/* The kubelet's form of a rotated file: <path>.20060102-150405. Several in one second take the
+ * seconds that follow, so that none is lost and their names sort as they were written. */
+static int move_away(struct log_file *f)
+{
+    int64_t second = time_now_nano() / 1000000000;
+    if (second <= f->rotated_s)
+        second = f->rotated_s + 1;
+    for (int i = 0; i < NAMES_TRIED; i++, second++) {
+        char time[TIME_TEXT_MAX];
+        (void)time_format_nano(second * 1000000000, time);
+        _cleanup_free_ char *to = str_printf("%s.%.4s%.2s%.2s-%.2s%.2s%.2s", f->path, time,
+                                             time + 5, time + 8, time + 11, time + 14, time + 17);
+        if (renameat2(AT_FDCWD, f->path, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
+            f->rotated_s = second;
+            return 0;
+        }
+        if (errno != EEXIST)
+            return -errno;
+    }
+    return -EEXIST;
+}
+
 static void rotate(struct log_file *f)
 {
-    char time[TIME_TEXT_MAX];
-    (void)time_format_nano(time_now_nano(), time);
-    _cleanup_free_ char *to = str_printf("%s.%.4s%.2s%.2s-%.2s%.2s%.2s", f->path, time, time + 5,
-                                         time + 8, time + 11, time + 14, time + 17);
-    if (rename(f->path, to) < 0 || log_open(f) < 0)
+    int r = move_away(f);
+    /* ENOENT: somebody has moved it, or a new one could not be opened the last time. */
+    if ((r < 0 && r != -ENOENT) || log_open(f) < 0)
         return; /* goes on in the file that is open */
     prune(f);
 }

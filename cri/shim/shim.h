@@ -52,7 +52,8 @@ struct log_file {
     char *path;
     uint64_t size, max_bytes;
     unsigned max_files;
-    uint64_t lost; /* bytes of records that could not be written (disk full) */
+    int64_t rotated_s; /* the time in the name of the last rotated file */
+    uint64_t lost;     /* bytes of records that could not be written (disk full) */
 };
 /* Frames @data: appends whole records to @out, which log_write() sends; call it often. */
 void log_frame(struct log_stream *s, const char *stream, int64_t now_ns, const char *data,

@@ -37,7 +37,9 @@ static void flush_batch(struct log_file *log)
 static void emit(void *arg, const char *record, size_t len)
 {
     struct log_file *log = arg;
-    if (buffers.batch_len + len > sizeof(buffers.batch))
+    /* What is written at once never exceeds the limit of the file but for a single record. */
+    if (buffers.batch_len + len > sizeof(buffers.batch) ||
+        (log->max_bytes && buffers.batch_len + len > log->max_bytes))
         flush_batch(log);
     memcpy(buffers.batch + buffers.batch_len, record, len);
     buffers.batch_len += len;

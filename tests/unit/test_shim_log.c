@@ -112,6 +112,26 @@ static void rotation(_unused_ void **state)
     assert_int_equal(fs_remove_tree(dir, NULL), 0);
 }
 
+/* Several in one second: none replaces another, and their names sort as they were written. */
+static void rotations_in_a_hurry(_unused_ void **state)
+{
+    _cleanup_free_ char *dir = temp_dir();
+    struct log_file f = {.fd = -1, .path = fs_join(dir, "0.log"), .max_bytes = 10, .max_files = 4};
+    assert_int_equal(log_open(&f), 0);
+    for (char record[] = "0 record\n"; record[0] <= '7'; record[0]++)
+        log_write(&f, record, strlen(record));
+    log_close(&f);
+    _cleanup_free_ char *command = str_printf("cat '%s'/0.log.* '%s'/0.log | cut -c1", dir, dir);
+    FILE *p = popen(command, "r");
+    char text[64] = "";
+    assert_non_null(p);
+    size_t n = fread(text, 1, sizeof(text) - 1, p);
+    assert_int_equal(pclose(p), 0);
+    text[n] = '\0';
+    assert_string_equal(text, "3\n4\n5\n6\n7\n");
+    assert_int_equal(fs_remove_tree(dir, NULL), 0);
+}
+
 /* A full disk: whole records stay, a torn one is cut off, the rest is counted. */
 static void full_disk(_unused_ void **state)
 {
@@ -140,8 +160,13 @@ static void not_a_file(_unused_ void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),    cmocka_unit_test(long_lines), cmocka_unit_test(bytes),
-        cmocka_unit_test(rotation), cmocka_unit_test(full_disk),  cmocka_unit_test(not_a_file),
+        cmocka_unit_test(lines),
+        cmocka_unit_test(long_lines),
+        cmocka_unit_test(bytes),
+        cmocka_unit_test(rotation),
+        cmocka_unit_test(rotations_in_a_hurry),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(not_a_file),
     };
     return RUN_TESTS(tests);
 }
