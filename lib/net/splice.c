@@ -64,9 +64,14 @@ static void on_drain(struct stream *to, void *arg)
     stream_resume(other(s, to));
 }
 
-static void on_close(_unused_ struct stream *from, const struct error *err, void *arg)
+/* What came before it failed still goes, also when the other side could not keep up so far. */
+static void on_close(struct stream *from, const struct error *err, void *arg)
 {
-    end(arg, err);
+    struct splice *s = arg;
+    size_t len = evbuffer_get_length(from->in);
+    if (len > 0)
+        stream_write(other(s, from), evbuffer_pullup(from->in, -1), len);
+    end(s, err);
 }
 
 static const struct stream_handler handler = {
