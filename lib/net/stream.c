@@ -211,7 +211,7 @@ struct stream *stream_free(struct stream *s)
     return NULL;
 }
 
-void stream_finish(struct stream *s)
+static void give_away(struct stream *s, bool end)
 {
     s->handler = NULL;
     tell_over(s);
@@ -219,6 +219,17 @@ void stream_finish(struct stream *s)
         (void)stream_free(s);
         return;
     }
-    stream_end(s);
+    if (end)
+        stream_end(s);
     s->ops->finish(s);
+}
+
+void stream_finish(struct stream *s)
+{
+    give_away(s, true);
+}
+
+void stream_linger(struct stream *s)
+{
+    give_away(s, !s->ops->lingers || s->eof);
 }

@@ -63,6 +63,12 @@ DEFINE_CLEANUP(struct stream *, stream_free);
  * progress), our direction is ended, incoming bytes are thrown away, and when the peer has ended
  * too, or 30 s later, it frees itself. No more callbacks. */
 void stream_finish(struct stream *s);
+/* As stream_finish(), for a protocol that has told the peer by a message that it is through: our
+ * direction ends only after the peer's. Proxies between us take the end of one direction for the
+ * end of both, and a connection that is closed while the peer still sends is reset, with what was
+ * on its way. A peer that does not close is given up after STREAM_LINGER_MS. */
+#define STREAM_LINGER_MS (10 * 60 * 1000)
+void stream_linger(struct stream *s);
 
 /* ---- what carries it ---- */
 

@@ -139,6 +139,8 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     stream_ref(&b->base);
     if (eof) {
         stream_eof(&b->base);
+        if (!b->base.freed && b->finishing)
+            stream_end(&b->base); /* it lingered */
         if (!b->base.freed)
             maybe_gone(b);
     } else if (b->finishing) {
@@ -191,7 +193,7 @@ static void bev_finish(struct stream *s)
     b->finishing = true;
     (void)evbuffer_drain(s->in, evbuffer_get_length(s->in));
     read_again(b);
-    loop_timer_set(&b->deadline, FINISH_MS);
+    loop_timer_set(&b->deadline, s->ended ? FINISH_MS : STREAM_LINGER_MS);
     stream_ref(s);
     maybe_gone(b);
     stream_unref(s);
@@ -212,6 +214,7 @@ static const struct stream_ops bev_ops = {
     .used = bev_used,
     .end = bev_end,
     .finish = bev_finish,
+    .lingers = true,
     .destroy = bev_destroy,
 };
 

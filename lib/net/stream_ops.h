@@ -17,8 +17,10 @@ struct stream_ops {
     void (*used)(struct stream *s, size_t len);
     void (*end)(struct stream *s);
     /* As stream_finish(): the carrier lives on by itself and calls stream_free() at its end. The
-     * handler is gone already. */
+     * handler is gone already. For stream_linger() too, where @lingers: then our direction has not
+     * ended yet. */
     void (*finish)(struct stream *s);
+    bool lingers;
     /* Closes and frees what the carrier holds. s->in is no longer used after that. The struct
      * itself is freed later by free(). */
     void (*destroy)(struct stream *s);
