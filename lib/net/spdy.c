@@ -6,6 +6,9 @@
  * A session that its owner has freed lingers: it says GOAWAY, sends what is pending, and waits for
  * the peer to close. It must not end its direction first, because Go's side throws away frames that
  * it has queued when it reads the end of the connection.
+ *
+ * Control frames are sent without regard to what is pending. Most answer the peer's: when it takes
+ * none of them, no more of its frames are read.
  */
 #include "net/spdy_impl.h"
 
@@ -14,9 +17,9 @@
 
 #include "base/strbuf.h"
 
-#define LINGER_MS         10000
-#define LINGER_STALLS_MAX 60 /* times LINGER_MS without progress while something is pending */
-#define SESSION_WINDOW    ((uint32_t)SPDY_STREAMS_MAX * SPDY_STREAM_BUFFER)
+#define LINGER_MS      10000       /* between two looks whether anything moves */
+#define CONTROL_MAX    (64 * 1024) /* control frames that the peer does not take */
+#define SESSION_WINDOW ((uint32_t)SPDY_STREAMS_MAX * SPDY_STREAM_BUFFER)
 
 /* ---- frames that go out ---- */
 
@@ -30,6 +33,15 @@ void spdy_send_control(struct spdy_session *s, enum spdy_type type, uint8_t flag
     strbuf_add(&frame, head, sizeof(head));
     strbuf_add(&frame, payload, len);
     stream_write(s->transport, frame.data, frame.len);
+    s->control_sent += frame.len;
+}
+
+/* Whether the peer makes us talk without listening. */
+static bool choked(struct spdy_session *s)
+{
+    if (!stream_congested(s->transport))
+        s->control_sent = 0;
+    return s->control_sent > CONTROL_MAX;
 }
 
 static void send_two(struct spdy_session *s, enum spdy_type type, uint32_t a, uint32_t b)
@@ -90,17 +102,19 @@ static void end(struct spdy_session *s, const struct error *err)
     else
         (void)error_set(&gone, -ECONNRESET, "the connection was closed");
     loop_timer_done(&s->ping);
+    bool lingering = s->lingering;
     while (!list_empty(&s->streams))
         spdy_stream_drop(LIST_ENTRY(s->streams.next, struct spdy_stream, entry), &gone);
-    if (s->lingering) {
+    if (lingering) {
         loop_timer_done(&s->linger);
         (void)stream_free(s->transport);
-    } else if (s->handler && s->handler->on_close) {
-        s->handler->on_close(s, err, s->arg);
-        unref(s, 1);
+        unref(s, 2); /* it has no other owner */
         return;
     }
-    unref(s, s->lingering ? 2 : 1); /* a lingering session has no other owner */
+    /* A stream's owner may have freed the session just now. */
+    if (!s->lingering && s->handler && s->handler->on_close)
+        s->handler->on_close(s, err, s->arg);
+    unref(s, 1);
 }
 
 static void protocol_error(struct spdy_session *s, const char *what)
@@ -227,9 +241,8 @@ static void flush_all(struct spdy_session *s)
         spdy_stream_flush(LIST_ENTRY(e, struct spdy_stream, entry));
 }
 
-static void on_drain(_unused_ struct stream *transport, void *arg)
+static void tell_writers(struct spdy_session *s)
 {
-    struct spdy_session *s = arg;
     s->refs++;
     /* A writer may free its stream, or others: start over after each that was told. */
     s->drain_round++;
@@ -248,6 +261,16 @@ static void on_drain(_unused_ struct stream *transport, void *arg)
     unref(s, 1);
 }
 
+static void on_drain(struct stream *transport, void *arg)
+{
+    struct spdy_session *s = arg;
+    bool was_choked = s->control_sent > CONTROL_MAX;
+    s->control_sent = 0;
+    if (was_choked && !s->blocked_on)
+        stream_resume(transport);
+    tell_writers(s);
+}
+
 static void on_window_update(struct spdy_session *s, const uint8_t *p, size_t len)
 {
     if (len != 8) {
@@ -262,7 +285,7 @@ static void on_window_update(struct spdy_session *s, const uint8_t *p, size_t le
             protocol_error(s, "window too large");
         else {
             flush_all(s);
-            on_drain(s->transport, s);
+            tell_writers(s);
         }
         return;
     }
@@ -392,7 +415,7 @@ static size_t on_data(_unused_ struct stream *transport, const void *data, size_
     size_t at = 0;
     s->refs++;
     s->heard = true;
-    while (!s->ended && !s->blocked_on) {
+    while (!s->ended && !s->blocked_on && !choked(s)) {
         if (s->in_data) {
             if (s->data_left == 0) {
                 end_of_data_frame(s);
@@ -425,6 +448,8 @@ static size_t on_data(_unused_ struct stream *transport, const void *data, size_
         at += SPDY_FRAME_HEADER + payload;
         on_control(s, spdy_get32(frame) & 0xffff, frame[4], frame + SPDY_FRAME_HEADER, payload);
     }
+    if (!s->ended && choked(s))
+        stream_pause(s->transport); /* until on_drain() */
     unref(s, 1);
     return at;
 }
@@ -432,7 +457,7 @@ static size_t on_data(_unused_ struct stream *transport, const void *data, size_
 void spdy_session_unblock(struct spdy_session *s)
 {
     s->blocked_on = NULL;
-    if (!s->ended)
+    if (!s->ended && !choked(s))
         stream_resume(s->transport);
 }
 
@@ -487,10 +512,9 @@ static void on_linger(void *arg)
 {
     struct spdy_session *s = arg;
     size_t pending = spdy_session_pending(s);
-    bool waits =
-        pending > 0 && (pending != s->linger_pending || s->linger_stalls++ < LINGER_STALLS_MAX);
+    s->linger_stalls = pending != s->linger_pending ? 0 : s->linger_stalls + 1;
     s->linger_pending = pending;
-    if (waits)
+    if (s->linger_stalls < STREAM_LINGER_MS / LINGER_MS)
         loop_timer_set(&s->linger, LINGER_MS);
     else
         end(s, NULL);

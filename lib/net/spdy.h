@@ -34,8 +34,8 @@ struct spdy_handler {
 struct spdy_session *spdy_session_new(struct loop *loop, struct stream *transport, bool server,
                                       const struct spdy_handler *handler, void *arg);
 /* Says GOAWAY and gives the session away: what is pending is still sent, also of streams given to
- * stream_finish(), then it waits for the peer to close (10 s; longer while bytes are pending and
- * move) and frees itself. Streams that their owners still hold are dead (no callback) and still
+ * stream_finish(), then it waits for the peer to close (STREAM_LINGER_MS after the last byte
+ * moved) and frees itself. Streams that their owners still hold are dead (no callback) and still
  * theirs to free. No callbacks any more. NULL is harmless; returns NULL. */
 struct spdy_session *spdy_session_free(struct spdy_session *s);
 /* Closes at once; otherwise as spdy_session_free(). */

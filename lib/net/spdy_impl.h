@@ -59,6 +59,7 @@ struct spdy_session {
     int64_t send_window;    /* of the session (3.1), when peer_windows */
     size_t session_unacked; /* bytes used since we last widened the peer's session window */
 
+    size_t control_sent; /* bytes, since the transport was last drained */
     bool goaway_received, ended, lingering;
     unsigned drain_round;
     struct loop_timer ping, linger;

@@ -388,6 +388,60 @@ static void pings_are_answered_and_missed(_unused_ void **state)
     stop(&f);
 }
 
+/* Pings from a peer that takes no answers: no more of them are read than fit. */
+static void a_deaf_peer_is_not_answered_for_ever(_unused_ void **state)
+{
+    static char pings[12 * 10000];
+    struct fixture f;
+    uint8_t ping[12];
+    size_t sent = 0;
+    start(&f, true);
+    run(&f, 5);
+    strbuf_truncate(&f.raw, 0);
+    (void)unhex("800300060000000400000001", ping);
+    for (size_t i = 0; i < sizeof(pings); i += sizeof(ping))
+        memcpy(pings + i, ping, sizeof(ping));
+    for (int i = 0; i < 400; i++) {
+        ssize_t n = write(f.fd, pings + sent % 12, sizeof(pings) - 12);
+        sent += n > 0 ? (size_t)n : 0;
+        for (int k = 0; k < 20; k++)
+            (void)event_base_loop(loop_base(f.loop), EVLOOP_NONBLOCK); /* without reading */
+    }
+    assert_true(sent < 2000000);
+    assert_true(spdy_session_pending(f.server.session) < 200000);
+    for (int i = 0; i < 500 && f.raw.len < sent / 12 * 12; i++)
+        run(&f, 5);
+    assert_int_equal(f.raw.len, sent / 12 * 12);
+    assert_false(f.server.closed);
+    stop(&f);
+}
+
+static void abort_session(struct stream *s, const struct error *err, void *arg)
+{
+    struct fixture *f = arg;
+    (void)s, (void)err;
+    f->server.session = spdy_session_abort(f->server.session);
+}
+
+/* The owner of a stream hears first that the connection is gone, and frees everything. */
+static void sessions_are_freed_inside_callbacks(_unused_ void **state)
+{
+    static const struct stream_handler aborter = {.on_close = abort_session};
+    struct fixture f;
+    start(&f, true);
+    say(&f, go_client);
+    run(&f, 10);
+    assert_int_equal(f.server.n_streams, 4);
+    for (size_t i = 0; i < 4; i++)
+        stream_set_handler(f.server.streams[i], &aborter, &f);
+    (void)close(f.fd);
+    f.fd = -1;
+    run(&f, 20);
+    assert_null(f.server.session);
+    assert_false(f.server.closed);
+    stop(&f);
+}
+
 static void malformed_frames_end_the_session(_unused_ void **state)
 {
     /* NOLINTBEGIN(bugprone-suspicious-missing-comma): long frames span lines */
@@ -447,6 +501,8 @@ int main(void)
         cmocka_unit_test(refused_and_reset_streams),
         cmocka_unit_test(finished_streams_deliver_and_go),
         cmocka_unit_test(pings_are_answered_and_missed),
+        cmocka_unit_test(a_deaf_peer_is_not_answered_for_ever),
+        cmocka_unit_test(sessions_are_freed_inside_callbacks),
         cmocka_unit_test(malformed_frames_end_the_session),
         cmocka_unit_test(the_end_of_the_connection_is_told),
     };
