@@ -26,7 +26,8 @@ VERSION  := v1.$(KUBERNETES_MINOR).0+coracle
 PACKAGES := libevent_openssl libevent openssl libcurl jansson yaml-0.1 libnghttp2 libprotobuf-c libnl-route-3.0 \
             libnl-genl-3.0 libnl-nf-3.0 libseccomp libcap-ng libarchive zlib libzstd sqlite3 libsystemd
 DEP_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-DEP_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+# libwslay has no pkg-config file.
+DEP_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lwslay
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-format-nonliteral -Wno-missing-field-initializers -Wno-format-truncation -Wno-unknown-warning-option
