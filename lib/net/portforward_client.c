@@ -7,7 +7,9 @@
 
 struct portforward_client {
     struct loop *loop;
+    const struct remote_protocol *protocol;
     const struct remote_framing_ops *ops;
+    char key[WEBSOCKET_KEY_LEN + 1];
     struct upgrade *upgrade;
     struct remote_framing *framing;
     const struct portforward_client_handler *handler;
@@ -138,33 +140,28 @@ static void on_upgraded(struct stream *stream, const struct upgrade_response *re
     struct portforward_client *p = arg;
     struct error err = ERROR_INIT;
     p->upgrade = NULL;
-    if (remote_check_response(stream, response, failure, REMOTE_PORTFORWARD, &err) < 0) {
-        (void)stream_free(stream);
+    stream = remote_upgraded(p->loop, stream, response, failure, p->protocol, p->key, &err);
+    if (!stream) {
         tell_closed(p, &err);
         return;
     }
-    p->framing = p->ops->start(p->loop, stream, false, &framing_handler, p);
+    const struct remote_setup setup = {.protocol = p->protocol};
+    p->framing = p->ops->start(p->loop, stream, false, &setup, &framing_handler, p);
     p->handler->on_ready(p, p->arg);
 }
 
 int portforward_client_start(struct loop *loop, const struct upgrade_request *request,
-                             const struct portforward_client_handler *handler, void *arg,
-                             struct portforward_client **ret, struct error *err)
+                             bool websocket, const struct portforward_client_handler *handler,
+                             void *arg, struct portforward_client **ret, struct error *err)
 {
-    _cleanup_http_headers_ struct http_headers h = HTTP_HEADERS_INIT;
-    struct upgrade_request q = *request;
     struct portforward_client *p = mem_zalloc(sizeof(*p));
     p->loop = loop;
-    p->ops = &remote_framing_spdy;
+    p->protocol = remote_portforward_client(websocket);
+    p->ops = p->protocol->framing;
     p->handler = handler;
     p->arg = arg;
     list_init(&p->connections);
-    if (request->headers)
-        http_headers_copy(&h, request->headers);
-    http_headers_set(&h, REMOTE_VERSION, REMOTE_PORTFORWARD);
-    q.headers = &h;
-    q.protocol = p->ops->protocol;
-    int r = upgrade_start(loop, &q, on_upgraded, p, &p->upgrade, err);
+    int r = remote_request(loop, request, p->protocol, p->key, on_upgraded, p, &p->upgrade, err);
     if (r < 0) {
         free(p);
         return r;

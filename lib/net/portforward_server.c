@@ -134,25 +134,53 @@ static void on_close(const struct error *err, void *arg)
 static const struct remote_framing_handler framing_handler = {.on_stream = on_stream,
                                                               .on_close = on_close};
 
+int remote_ports_from_query(const struct http_query *q, const char *key, struct remote_ports *ret,
+                            struct error *err)
+{
+    const char *value;
+    ret->count = 0;
+    for (size_t n = 0; (value = http_query_get_nth(q, key, n)); n++) {
+        for (const char *p = value, *comma = p; comma; p = comma + 1) {
+            comma = strchr(p, ',');
+            _cleanup_free_ char *word = comma ? str_ndup(p, (size_t)(comma - p)) : str_dup(p);
+            if (ret->count == REMOTE_PORTS_MAX)
+                return error_set_field(err, -E2BIG, key, "%s: more than %d ports", key,
+                                       REMOTE_PORTS_MAX);
+            if (parse_port(word, &ret->ports[ret->count++]) < 0)
+                return error_set_field(err, -EINVAL, key, "%s: \"%.32s\" is no port", key, word);
+        }
+    }
+    return 0;
+}
+
 int portforward_server_start(struct loop *loop, struct http_exchange *x,
+                             const struct remote_ports *ports,
                              const struct portforward_handler *handler, void *arg,
                              struct portforward_server **ret, struct error *err)
 {
-    static const char *const versions[] = {REMOTE_PORTFORWARD, NULL};
-    const struct remote_framing_ops *ops;
-    const char *protocol;
+    struct remote_setup setup = {.protocol = NULL};
     struct stream *transport;
-    int r = remote_upgrade(x, versions, &ops, &protocol, &transport, err);
+    int r = remote_negotiate(x, remote_portforward_protocols, &setup.protocol, err);
+    if (r == 0 && setup.protocol->framing == &remote_framing_websocket) {
+        setup.ports = ports ? ports->ports : NULL;
+        setup.n_ports = ports ? ports->count : 0;
+        if (setup.n_ports == 0) {
+            http_exchange_replyf(x, 400, "this protocol needs the ports named in the request\n");
+            r = error_set_field(err, -EINVAL, "port", "the request names no ports");
+        }
+    }
+    if (r == 0)
+        r = remote_upgrade(loop, x, setup.protocol, &transport, err);
     if (r < 0)
         return r;
     struct portforward_server *p = mem_zalloc(sizeof(*p));
     p->loop = loop;
-    p->ops = ops;
+    p->ops = setup.protocol->framing;
     p->handler = handler;
     p->arg = arg;
     p->refs = 1;
     list_init(&p->pairs);
-    p->framing = ops->start(loop, transport, true, &framing_handler, p);
+    p->framing = p->ops->start(loop, transport, true, &setup, &framing_handler, p);
     *ret = p;
     return 0;
 }

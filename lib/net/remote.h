@@ -3,7 +3,8 @@
  * and port forward, both sides. The streams handed out are struct streams, ready for
  * stream_splice(); memory is constant, backpressure goes both ways.
  *
- * What frames the channels is behind a table of operations (remote_framing.h): SPDY/3.1 today.
+ * What frames the channels is behind a table of operations (remote_framing.h): SPDY/3.1, or
+ * WebSocket with numbered channels or with SPDY inside. Servers take what the client asks for.
  */
 #pragma once
 
@@ -18,7 +19,8 @@ enum remote_channel { REMOTE_STDIN, REMOTE_STDOUT, REMOTE_STDERR, REMOTE_ERROR, 
 
 struct remote_options {
     bool want_stdin, want_stdout, want_stderr;
-    bool tty; /* one output: want_stderr is ignored */
+    bool tty;       /* one output: want_stderr is ignored */
+    bool websocket; /* clients: v5.channel.k8s.io instead of SPDY/3.1 */
 };
 /* From the query of an exec or attach request: stdin/input, stdout/output, stderr/error, tty.
  * -EINVAL when none of the three is asked for. */
@@ -36,8 +38,8 @@ struct remote_server_handler {
     void (*on_close)(struct remote_server *r, const struct error *err, void *arg);
 };
 /* Answers the upgrade and waits for the streams. Ends the exchange in any case: a request that is
- * no upgrade we know or has no common sub-protocol (v4 to v1.channel.k8s.io) is replied to here
- * (400, 403), and -EINVAL returned. @handler is not copied. */
+ * no upgrade we know or has no common sub-protocol (v5 to v1.channel.k8s.io) is replied to here
+ * (400, 403, 426), and -EINVAL returned. @handler is not copied. */
 int remote_server_start(struct loop *loop, struct http_exchange *x,
                         const struct remote_options *options,
                         const struct remote_server_handler *handler, void *arg,
@@ -89,8 +91,21 @@ struct portforward_handler {
     /* The client has gone (@err may be NULL). The owner frees. */
     void (*on_close)(struct portforward_server *p, const struct error *err, void *arg);
 };
-/* As remote_server_start(), for portforward.k8s.io. */
+/* For clients that number their channels (v4.channel.k8s.io over WebSocket): the ports that the
+ * request names, in order. */
+#define REMOTE_PORTS_MAX 64
+struct remote_ports {
+    uint16_t ports[REMOTE_PORTS_MAX];
+    size_t count;
+};
+/* From the values of @key ("port", the API server's "ports"), which may be lists with commas.
+ * -EINVAL naming @key; -E2BIG for more than REMOTE_PORTS_MAX. */
+int remote_ports_from_query(const struct http_query *q, const char *key, struct remote_ports *ret,
+                            struct error *err);
+/* As remote_server_start(), for portforward.k8s.io. @ports may be NULL: then clients that need them
+ * are refused (400), as they are when it is empty. */
 int portforward_server_start(struct loop *loop, struct http_exchange *x,
+                             const struct remote_ports *ports,
                              const struct portforward_handler *handler, void *arg,
                              struct portforward_server **ret, struct error *err);
 /* Splices @target (taken) with the pair's data stream until both have ended. */
@@ -110,9 +125,10 @@ struct portforward_client_handler {
     /* The connection ended or never came about. Once; the owner frees. */
     void (*on_close)(struct portforward_client *p, const struct error *err, void *arg);
 };
+/* @websocket: SPDY/3.1 inside WebSocket's messages. */
 int portforward_client_start(struct loop *loop, const struct upgrade_request *request,
-                             const struct portforward_client_handler *handler, void *arg,
-                             struct portforward_client **ret, struct error *err);
+                             bool websocket, const struct portforward_client_handler *handler,
+                             void *arg, struct portforward_client **ret, struct error *err);
 /* Opens a connection to @port of the pod and splices it with @local (taken). *ret_id (may be NULL)
  * is its requestID. -EPIPE when the connection has ended (@local is closed). */
 int portforward_client_open(struct portforward_client *p, uint16_t port, struct stream *local,

@@ -10,7 +10,9 @@
 
 struct remote_client {
     struct loop *loop;
+    const struct remote_protocol *protocol;
     const struct remote_framing_ops *ops;
+    char key[WEBSOCKET_KEY_LEN + 1];
     struct upgrade *upgrade;
     struct remote_framing *framing;
     struct remote_options options;
@@ -141,7 +143,7 @@ static void on_close(const struct error *err, void *arg)
 {
     struct remote_client *r = arg;
     if (r->judged)
-        tell(r, r->exit_code, r->error.code ? &r->error : NULL);
+        settle(r);
     else if (err)
         tell(arg, -1, err);
     else
@@ -186,12 +188,13 @@ static void on_upgraded(struct stream *stream, const struct upgrade_response *re
     struct remote_client *r = arg;
     struct error err = ERROR_INIT;
     r->upgrade = NULL;
-    if (remote_check_response(stream, response, failure, REMOTE_V4, &err) < 0) {
-        (void)stream_free(stream);
+    stream = remote_upgraded(r->loop, stream, response, failure, r->protocol, r->key, &err);
+    if (!stream) {
         tell(r, -1, &err);
         return;
     }
-    r->framing = r->ops->start(r->loop, stream, false, &framing_handler, r);
+    const struct remote_setup setup = {.protocol = r->protocol, .command = r->options};
+    r->framing = r->ops->start(r->loop, stream, false, &setup, &framing_handler, r);
     /* The error stream first: upstream's servers count on nothing else, but its clients do so. */
     open_channel(r, REMOTE_ERROR, "error");
     stream_set_handler(r->channels[REMOTE_ERROR], &error_handler, r);
@@ -215,20 +218,15 @@ int remote_client_start(struct loop *loop, const struct upgrade_request *request
                         const struct remote_client_handler *handler, void *arg,
                         struct remote_client **ret, struct error *err)
 {
-    _cleanup_http_headers_ struct http_headers h = HTTP_HEADERS_INIT;
-    struct upgrade_request q = *request;
     struct remote_client *r = mem_zalloc(sizeof(*r));
     r->loop = loop;
-    r->ops = &remote_framing_spdy;
+    r->protocol = remote_command_client(options->websocket);
+    r->ops = r->protocol->framing;
     r->options = *options;
     r->handler = handler;
     r->arg = arg;
-    if (request->headers)
-        http_headers_copy(&h, request->headers);
-    http_headers_set(&h, REMOTE_VERSION, REMOTE_V4);
-    q.headers = &h;
-    q.protocol = r->ops->protocol;
-    int result = upgrade_start(loop, &q, on_upgraded, r, &r->upgrade, err);
+    int result =
+        remote_request(loop, request, r->protocol, r->key, on_upgraded, r, &r->upgrade, err);
     if (result < 0) {
         free(r);
         return result;

@@ -16,7 +16,7 @@ struct remote_server {
     void *arg;
     unsigned refs;
     bool dead;
-    bool status_object; /* v4: a Status on the error stream; before: text */
+    bool status_object; /* from v4: a Status on the error stream; before: text */
     bool ready, closed;
     unsigned wanted, got; /* bits of enum remote_channel */
     struct stream *channels[CHANNELS];
@@ -151,20 +151,20 @@ int remote_server_start(struct loop *loop, struct http_exchange *x,
                         const struct remote_server_handler *handler, void *arg,
                         struct remote_server **ret, struct error *err)
 {
-    static const char *const versions[] = {REMOTE_V4, REMOTE_V3, REMOTE_V2, REMOTE_V1, NULL};
-    const struct remote_framing_ops *ops;
-    const char *protocol;
+    struct remote_setup setup = {.command = *options};
     struct stream *transport;
-    int result = remote_upgrade(x, versions, &ops, &protocol, &transport, err);
+    int result = remote_negotiate(x, remote_command_protocols, &setup.protocol, err);
+    if (result == 0)
+        result = remote_upgrade(loop, x, setup.protocol, &transport, err);
     if (result < 0)
         return result;
     struct remote_server *r = mem_zalloc(sizeof(*r));
     r->refs = 1;
-    r->ops = ops;
+    r->ops = setup.protocol->framing;
     r->options = *options;
     r->handler = handler;
     r->arg = arg;
-    r->status_object = strcmp(protocol, REMOTE_V4) == 0;
+    r->status_object = setup.protocol->status_object;
     r->wanted = 1U << REMOTE_ERROR;
     if (options->want_stdin)
         r->wanted |= 1U << REMOTE_STDIN;
@@ -172,9 +172,9 @@ int remote_server_start(struct loop *loop, struct http_exchange *x,
         r->wanted |= 1U << REMOTE_STDOUT;
     if (options->want_stderr && !options->tty)
         r->wanted |= 1U << REMOTE_STDERR;
-    if (options->tty && (r->status_object || strcmp(protocol, REMOTE_V3) == 0))
+    if (options->tty && setup.protocol->resize)
         r->wanted |= 1U << REMOTE_RESIZE;
-    r->framing = ops->start(loop, transport, true, &framing_handler, r);
+    r->framing = r->ops->start(loop, transport, true, &setup, &framing_handler, r);
     loop_timer_init(&r->timer, loop, "remote command streams", on_timer, r);
     loop_timer_set(&r->timer, REMOTE_TIMEOUT_MS);
     *ret = r;
@@ -198,7 +198,7 @@ static void end(struct remote_server *r, const char *text, size_t len)
     for (int i = 0; i < CHANNELS; i++)
         if (r->channels[i])
             stream_finish(TAKE_PTR(r->channels[i]));
-    r->ops->finish(r->framing);
+    r->ops->finish(r->framing, NULL);
     let_go(r);
 }
 

@@ -10,9 +10,9 @@
  *   cri-client images | pull NAME | rmi NAME | import FILE | stats | statsp | events [COUNT]
  *   cri-client version | status | reopen ID | bench pod.json container.json [COUNT]
  *
- * FILE may be "-", or the JSON itself. Prints an id alone where a call makes one. Exit status: 0;
- * the command's for exec and stream; 1 with "CODE: message" on standard error for a gRPC error;
- * 2 for wrong use.
+ * Streams go over SPDY/3.1, with --websocket over WebSocket. FILE may be "-", or the JSON itself.
+ * Prints an id alone where a call makes one. Exit status: 0; the command's for exec and stream; 1
+ * with "CODE: message" on standard error for a gRPC error; 2 for wrong use.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,6 +40,7 @@ struct client {
     struct rpc_client *client;
     const char *socket;
     uint64_t deadline_ms;
+    bool websocket;
     /* the answer */
     json_t *answer;
     int status;
@@ -532,7 +533,7 @@ static int run_stream(struct client *c, const char *method, json_t *q,
         return 1;
     static const struct remote_client_handler handler = {.on_ready = on_stream_ready,
                                                          .on_exit = on_stream_exit};
-    const struct upgrade_request request = {.url = url, .protocol = "SPDY/3.1"};
+    const struct upgrade_request request = {.url = url};
     struct streaming s = {.c = c};
     struct error err = ERROR_INIT;
     if (remote_client_start(c->loop, &request, o, &handler, &s, &s.remote, &err) < 0) {
@@ -546,9 +547,10 @@ static int run_stream(struct client *c, const char *method, json_t *q,
     return c->exit_code;
 }
 
-static char **stream_options(char **args, struct remote_options *o)
+static char **stream_options(const struct client *c, char **args, struct remote_options *o)
 {
-    *o = (struct remote_options){.want_stdout = true, .want_stderr = true};
+    *o = (struct remote_options){
+        .want_stdout = true, .want_stderr = true, .websocket = c->websocket};
     for (; *args && (str_eq(*args, "-i") || str_eq(*args, "-t")); args++) {
         if (str_eq(*args, "-i"))
             o->want_stdin = true;
@@ -568,7 +570,7 @@ static json_t *stream_request(const char *id, const struct remote_options *o)
 static int stream(struct client *c, char **args)
 {
     struct remote_options o;
-    args = stream_options(args, &o);
+    args = stream_options(c, args, &o);
     if (!args[0] || !args[1])
         return 2;
     json_t *q = stream_request(args[0], &o);
@@ -579,7 +581,7 @@ static int stream(struct client *c, char **args)
 static int attach(struct client *c, char **args)
 {
     struct remote_options o;
-    args = stream_options(args, &o);
+    args = stream_options(c, args, &o);
     return args[0] ? run_stream(c, "Attach", stream_request(args[0], &o), &o) : 2;
 }
 
@@ -638,9 +640,10 @@ static int forward(struct client *c, char **args)
         return 1;
     static const struct portforward_client_handler handler = {
         .on_ready = on_forward_ready, .on_error = on_forward_error, .on_close = on_forward_close};
-    const struct upgrade_request request = {.url = url, .protocol = "SPDY/3.1"};
+    const struct upgrade_request request = {.url = url};
     struct error err = ERROR_INIT;
-    if (portforward_client_start(c->loop, &request, &handler, &s, &s.forward, &err) < 0) {
+    if (portforward_client_start(c->loop, &request, c->websocket, &handler, &s, &s.forward, &err) <
+        0) {
         (void)fprintf(stderr, "forward: %s\n", error_text(&err));
         return 1;
     }
@@ -753,6 +756,7 @@ int main(int argc, char **argv)
     int timeout = 60;
     const struct option_def defs[] = {
         {"socket", 's', OPTION_STRING, &c.socket, "PATH", "the runtime's socket ($CRI_SOCKET)"},
+        {"websocket", 'w', OPTION_BOOL, &c.websocket, NULL, "stream over WebSocket"},
         {"timeout", 0, OPTION_INT, &timeout, "SECONDS", "of each call"},
         {NULL}};
     struct error err = ERROR_INIT;
