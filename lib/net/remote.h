@@ -134,3 +134,31 @@ int portforward_client_start(struct loop *loop, const struct upgrade_request *re
 int portforward_client_open(struct portforward_client *p, uint16_t port, struct stream *local,
                             unsigned *ret_id);
 struct portforward_client *portforward_client_free(struct portforward_client *p);
+
+/* ---- relay: a WebSocket client in front of a server that is only asked for SPDY/3.1, which
+ * kubelets and runtimes of every version speak ---- */
+struct remote_relay;
+struct remote_protocol;
+struct remote_relay_request {
+    struct remote_options command;    /* exec, attach */
+    const struct remote_ports *ports; /* not NULL: port forward, with these for numbered channels */
+};
+/* Looks at what the client asks for. *ret NULL: not for WebSocket; there is nothing to relay. A
+ * request that cannot be is replied to here (400, 403, 426), which ends the exchange. */
+int remote_relay_negotiate(struct http_exchange *x, const struct remote_relay_request *q,
+                           const struct remote_protocol **ret, struct error *err);
+/* Makes @request a POST that asks the server for the same in SPDY/3.1; its headers are @h, set
+ * here. */
+void remote_relay_request(const struct remote_protocol *protocol, struct http_headers *h,
+                          struct upgrade_request *request);
+/* Switches the client over and runs. @server (taken) and @response are what upgrade_start() of that
+ * request brought. Ends the exchange in any case. When it is over it frees itself and calls @cb
+ * (may be NULL), never from inside this call; @err: the server has left a command's outcome open.
+ * @ret may be NULL. */
+int remote_relay_start(struct loop *loop, struct http_exchange *x,
+                       const struct remote_relay_request *q, const struct remote_protocol *protocol,
+                       struct stream *server, const struct upgrade_response *response,
+                       void (*cb)(const struct error *err, void *arg), void *arg,
+                       struct remote_relay **ret, struct error *err);
+/* Closes both sides at once, without the callback. NULL is harmless; returns NULL. */
+struct remote_relay *remote_relay_free(struct remote_relay *r);
