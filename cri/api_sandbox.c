@@ -133,6 +133,19 @@ static void on_stream(struct rpc_server_call *call, const ProtobufCMessage *requ
     rpc_server_end(call);
 }
 
+static int read_ports(const Runtime__V1__PortForwardRequest *q, struct remote_ports *ports,
+                      struct error *err)
+{
+    if (q->n_port > REMOTE_PORTS_MAX)
+        return error_set_field(err, -EINVAL, "port", "port: more than %d", REMOTE_PORTS_MAX);
+    for (size_t i = 0; i < q->n_port; i++) {
+        if (q->port[i] < 1 || q->port[i] > UINT16_MAX)
+            return error_set_field(err, -EINVAL, "port", "port: %d is no port", q->port[i]);
+        ports->ports[ports->count++] = (uint16_t)q->port[i];
+    }
+    return 0;
+}
+
 static void on_port_forward(struct rpc_server_call *call, const ProtobufCMessage *request,
                             void *arg)
 {
@@ -143,7 +156,10 @@ static void on_port_forward(struct rpc_server_call *call, const ProtobufCMessage
         return;
     struct error err = ERROR_INIT;
     Runtime__V1__PortForwardResponse r = RUNTIME__V1__PORT_FORWARD_RESPONSE__INIT;
-    _cleanup_free_ char *url = streaming_port_forward(rt->streaming, s, &err);
+    struct remote_ports ports = {.count = 0};
+    _cleanup_free_ char *url = NULL;
+    if (read_ports(q, &ports, &err) == 0)
+        url = streaming_port_forward(rt->streaming, s, &ports, &err);
     if (url)
         r.url = url;
     api_finish(call, &r.base, url ? 0 : err.code, &err);

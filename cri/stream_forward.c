@@ -135,7 +135,7 @@ void stream_forward_start(struct streaming *st, struct http_exchange *x, const s
     (void)snprintf(f->sandbox, sizeof(f->sandbox), "%s", t->id);
     list_append(&st->forwards, &f->entry);
     struct error err = ERROR_INIT;
-    if (portforward_server_start(st->rt->loop, x, &handler, f, &f->server, &err) < 0) {
+    if (portforward_server_start(st->rt->loop, x, &t->ports, &handler, f, &f->server, &err) < 0) {
         log_debug("a port-forward was refused", "error", error_text(&err), NULL);
         f->server = NULL;
         release(f);

@@ -14,6 +14,7 @@ struct ticket {
     char *id;    /* of the container, or of the sandbox */
     char **argv; /* NULL-terminated; exec */
     struct streaming_options options;
+    struct remote_ports ports; /* port forward, for protocols that number them */
     uint64_t expires_ms;
 };
 

@@ -162,11 +162,14 @@ char *streaming_attach(struct streaming *st, const struct container *c,
     return issue(st, ticket_new(TICKET_ATTACH, c->id, o), err);
 }
 
-char *streaming_port_forward(struct streaming *st, const struct sandbox *s, struct error *err)
+char *streaming_port_forward(struct streaming *st, const struct sandbox *s,
+                             const struct remote_ports *ports, struct error *err)
 {
     if (s->state != SANDBOX_READY) {
         (void)error_set(err, -EBADFD, "sandbox %s is not ready", s->id);
         return NULL;
     }
-    return issue(st, ticket_new(TICKET_PORT_FORWARD, s->id, NULL), err);
+    struct ticket *t = ticket_new(TICKET_PORT_FORWARD, s->id, NULL);
+    t->ports = *ports;
+    return issue(st, t, err);
 }

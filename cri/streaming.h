@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cri/container.h"
+#include "net/remote.h"
 
 struct streaming;
 
@@ -24,4 +25,4 @@ char *streaming_exec(struct streaming *st, const struct container *c, const char
 char *streaming_attach(struct streaming *st, const struct container *c,
                        const struct streaming_options *options, struct error *err);
 char *streaming_port_forward(struct streaming *st, const struct sandbox *sandbox,
-                             struct error *err);
+                             const struct remote_ports *ports, struct error *err);
