@@ -10,6 +10,7 @@
 #include "kube/meta.h"
 #include "kube/status.h"
 #include "net/http_client.h"
+#include "net/remote.h"
 #include "net/upgrade.h"
 
 #define LOG_PENDING_MAX    (256u << 10)
@@ -23,7 +24,10 @@ struct proxy_op {
     char *url;
     struct http_call *call;
     struct upgrade *upgrade;
-    struct strbuf refusal; /* of a log: the body of an answer other than 200 */
+    struct remote_relay_request relay;
+    struct remote_ports ports;
+    const struct remote_protocol *protocol; /* of a client to be relayed */
+    struct strbuf refusal;                  /* of a log: the body of an answer other than 200 */
     int status;
     bool paused;
 };
@@ -31,7 +35,8 @@ struct proxy_op {
 /* An upgraded connection under way: nobody's request any more. */
 struct tunnel {
     struct list entry;
-    struct splice *splice;
+    struct splice *splice; /* or */
+    struct remote_relay *relay;
 };
 
 static void proxy_op_free(void *p)
@@ -56,6 +61,7 @@ void kubelet_access_done(struct kubelet_access *access)
     LIST_FOR_EACH(entry, &access->tunnels) {
         struct tunnel *t = LIST_ENTRY(entry, struct tunnel, entry);
         (void)splice_free(t->splice);
+        (void)remote_relay_free(t->relay);
         list_remove(&t->entry);
         free(t);
     }
@@ -203,14 +209,21 @@ static void on_upgraded(struct stream *stream, const struct upgrade_response *re
         return;
     }
     struct stream *client = NULL;
-    if (http_exchange_upgrade_as(r->x, response->headers, &client) < 0) {
+    struct tunnel *t = mem_zalloc(sizeof(*t));
+    list_append(&srv->kubelets->tunnels, &t->entry);
+    if (op->protocol) {
+        struct error bad = ERROR_INIT;
+        if (remote_relay_start(srv->loop, r->x, &op->relay, op->protocol, stream, response,
+                               on_tunnel_end, t, &t->relay, &bad) < 0)
+            on_tunnel_end(&bad, t);
+    } else if (http_exchange_upgrade_as(r->x, response->headers, &client) == 0) {
+        t->splice = stream_splice(srv->loop, client, stream, on_tunnel_end, t);
+    } else {
         (void)stream_free(stream);
+        on_tunnel_end(NULL, t);
         reply_status(r, status_bad_request("the connection cannot be upgraded"));
         return;
     }
-    struct tunnel *t = mem_zalloc(sizeof(*t));
-    list_append(&srv->kubelets->tunnels, &t->entry);
-    t->splice = stream_splice(srv->loop, client, stream, on_tunnel_end, t);
     request_free(r);
 }
 
@@ -226,13 +239,37 @@ static void forward_headers(const struct http_exchange *x, struct http_headers *
     }
 }
 
+/* Looks at what the client speaks. On failure the exchange has been replied to. */
+static int negotiate(struct proxy_op *op, struct error *err)
+{
+    const struct http_query *q = http_exchange_query(op->r->x);
+    if (!str_eq(op->r->info.subresource, "portforward")) {
+        /* kubelet_url() has refused what asks for nothing. */
+        (void)remote_options_from_query(q, &op->relay.command, NULL);
+    } else {
+        int r = remote_ports_from_query(q, "ports", &op->ports, err);
+        if (r < 0) {
+            http_exchange_replyf(op->r->x, 400, "%s\n", error_text(err));
+            return r;
+        }
+        op->relay.ports = &op->ports;
+    }
+    return remote_relay_negotiate(op->r->x, &op->relay, &op->protocol, err);
+}
+
 static void start_upgrade(struct proxy_op *op)
 {
     struct request *r = op->r;
+    struct error err = ERROR_INIT;
+    if (negotiate(op, &err) < 0) {
+        log_debug("an upgrade was refused", "error", error_text(&err), NULL);
+        request_free(r);
+        return;
+    }
     const struct tls_client_config tls = tls_of(r->srv->kubelets);
     _cleanup_http_headers_ struct http_headers headers = HTTP_HEADERS_INIT;
     forward_headers(r->x, &headers);
-    const struct upgrade_request request = {
+    struct upgrade_request request = {
         .method = "POST",
         .url = op->url,
         .headers = &headers,
@@ -240,7 +277,8 @@ static void start_upgrade(struct proxy_op *op)
         .tls = &tls,
         .timeout_ms = UPGRADE_TIMEOUT_MS,
     };
-    struct error err = ERROR_INIT;
+    if (op->protocol)
+        remote_relay_request(op->protocol, &headers, &request);
     if (upgrade_start(r->srv->loop, &request, on_upgraded, op, &op->upgrade, &err) < 0)
         reply_status(r, transport_status(op, &err));
 }
@@ -305,16 +343,23 @@ static void on_pod(void *arg, int code, const struct store_range_result *result,
     r->call = store_range(r->srv->store, &range, on_node, op);
 }
 
+enum verb kubelet_proxy_verb(const char *subresource, enum verb verb)
+{
+    bool get = verb == VERB_GET || verb == VERB_WATCH;
+    if (str_eq(subresource, "log"))
+        return get ? VERB_GET : VERB_NONE;
+    return get || verb == VERB_CREATE ? VERB_CREATE : VERB_NONE;
+}
+
 static json_t *check(const struct request *r)
 {
-    bool log = str_eq(r->info.subresource, "log");
-    bool get = r->verb == VERB_GET || r->verb == VERB_WATCH;
-    if (log ? !get : (!get && r->verb != VERB_CREATE))
+    enum verb verb = kubelet_proxy_verb(r->info.subresource, r->verb);
+    if (verb == VERB_NONE)
         return status_method_not_allowed(&r->route->about, http_exchange_method(r->x));
-    if (!log && !http_exchange_wants_upgrade(r->x, "SPDY/3.1"))
-        return status_bad_request(
-            "pods/%s needs a connection upgraded to SPDY/3.1: other upgrades are not supported",
-            r->info.subresource);
+    if (verb == VERB_CREATE && !http_exchange_wants_upgrade(r->x, "SPDY/3.1") &&
+        !http_exchange_wants_upgrade(r->x, "websocket"))
+        return status_bad_request("pods/%s needs a connection upgraded to SPDY/3.1 or websocket",
+                                  r->info.subresource);
     return NULL;
 }
 

@@ -1,7 +1,8 @@
 /*
  * What goes on to the kubelet of a pod's node: log, exec, attach, portforward. A log is streamed
- * through; the others are upgraded connections (SPDY/3.1), spliced byte by byte once the kubelet
- * has agreed. WebSocket upgrades are refused, upon which clients fall back to SPDY.
+ * through; the others are upgraded connections, over SPDY/3.1 to the kubelet in any case: a client
+ * that speaks it too is spliced byte by byte once the kubelet has agreed, a WebSocket client is
+ * relayed (net/remote.h), so that it works with kubelets of every version.
  */
 #pragma once
 
@@ -18,6 +19,9 @@ struct kubelet_access {
 void kubelet_access_done(struct kubelet_access *access);
 
 bool kubelet_proxy_serves(const char *subresource);
+/* What the request is to be authorised as. An upgrade runs a command or opens connections: it is a
+ * create, also where WebSocket's handshake makes it a GET. VERB_NONE: no such request. */
+enum verb kubelet_proxy_verb(const char *subresource, enum verb verb);
 /* Takes the request over. */
 void kubelet_proxy_start(struct request *r);
 
