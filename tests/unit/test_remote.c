@@ -1,4 +1,4 @@
-/* lib/net/remote*.c, portforward*.c, upgrade.c, splice.c: both sides with each other over loopback,
+/* lib/net/remote*.c, portforward*.c, upgrade.c: both sides with each other over loopback,
  * in SPDY and in WebSocket. */
 #include "lib/test.h"
 
@@ -13,7 +13,7 @@
 #include "net/x509.h"
 
 struct fixture {
-    bool websocket;
+    bool websocket, relayed;
     struct loop *loop;
     struct http_server *server;
     struct tls_server *tls;
@@ -25,7 +25,7 @@ struct fixture {
     struct portforward_pair *unanswered;
     struct stream *held;
     uint16_t columns, rows, asked_port;
-    int closes;
+    int closes, relays_ended, relay_code;
     bool slow; /* don't read stdin */
     /* the client's side */
     struct remote_client *client;
@@ -130,12 +130,63 @@ static void on_forward_gone(struct portforward_server *p, const struct error *er
 
 static const struct portforward_handler forward_handler = {on_connect, on_forward_gone};
 
+/* ---- a proxy in front of it, on the same server: /relay/exec, /relay/forward ---- */
+
+struct relaying {
+    struct fixture *f;
+    struct http_exchange *x;
+    struct remote_relay_request q;
+    struct remote_ports ports;
+    const struct remote_protocol *protocol;
+};
+
+static void on_relay_end(const struct error *err, void *arg)
+{
+    struct fixture *f = arg;
+    f->relays_ended++;
+    f->relay_code = err ? err->code : 0;
+}
+
+static void on_relay_upgraded(struct stream *stream, const struct upgrade_response *response,
+                              const struct error *err, void *arg)
+{
+    struct relaying *r = arg;
+    assert_null(err);
+    if (!stream)
+        http_exchange_reply(r->x, response->status, NULL, response->body, response->body_len);
+    else
+        assert_int_equal(remote_relay_start(r->f->loop, r->x, &r->q, r->protocol, stream, response,
+                                            on_relay_end, r->f, NULL, NULL),
+                         0);
+    free(r);
+}
+
+static void relay(struct fixture *f, struct http_exchange *x, const char *path)
+{
+    _cleanup_http_headers_ struct http_headers h = HTTP_HEADERS_INIT;
+    _cleanup_free_ char *url =
+        str_printf("http://127.0.0.1:%u%s?%s", f->port, path, http_exchange_query_string(x));
+    struct relaying *r = mem_zalloc(sizeof(*r));
+    r->f = f;
+    r->x = x;
+    if (strcmp(path, "/forward") == 0)
+        r->q.ports = &r->ports;
+    else
+        (void)remote_options_from_query(http_exchange_query(x), &r->q.command, NULL);
+    assert_int_equal(remote_relay_negotiate(x, &r->q, &r->protocol, NULL), 0);
+    struct upgrade_request q = {.url = url};
+    remote_relay_request(r->protocol, &h, &q);
+    assert_int_equal(upgrade_start(f->loop, &q, on_relay_upgraded, r, NULL, NULL), 0);
+}
+
 static void on_request(struct http_exchange *x, void *arg)
 {
     struct fixture *f = arg;
     struct remote_options options;
     const char *path = http_exchange_path(x);
-    if (strcmp(path, "/exec") == 0) {
+    if (strncmp(path, "/relay/", 7) == 0)
+        relay(f, x, path + 6);
+    else if (strcmp(path, "/exec") == 0) {
         assert_int_equal(remote_options_from_query(http_exchange_query(x), &options, NULL), 0);
         (void)remote_server_start(f->loop, x, &options, &exec_handler, f, &f->remote, NULL);
     } else if (strcmp(path, "/forward") == 0) {
@@ -221,6 +272,7 @@ static int setup(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
     f->websocket = *state != NULL;
+    f->relayed = *state && strcmp(*state, "relay") == 0;
     (void)signal(SIGPIPE, SIG_IGN); /* as daemon_init() does */
     f->loop = loop_new();
     f->server = http_server_new(f->loop, NULL, on_request, f);
@@ -289,8 +341,9 @@ static int teardown(void **state)
 static void exec(struct fixture *f, const char *path, struct remote_options options)
 {
     const struct tls_client_config insecure = {.insecure = true};
-    f->url = f->tls ? str_printf("https://127.0.0.1:%u%s", f->tls_port, path)
-                    : str_printf("http://127.0.0.1:%u%s", f->port, path);
+    const char *before = f->relayed ? "/relay" : "";
+    f->url = f->tls ? str_printf("https://127.0.0.1:%u%s%s", f->tls_port, before, path)
+                    : str_printf("http://127.0.0.1:%u%s%s", f->port, before, path);
     const struct upgrade_request q = {.url = f->url, .tls = &insecure};
     options.websocket = f->websocket;
     assert_int_equal(
@@ -418,8 +471,31 @@ static void a_client_that_goes_is_told(void **state)
     run(f, 20);
     f->client = remote_client_free(f->client);
     run(f, 50);
-    assert_int_equal(f->closes, 1);
+    if (!f->relayed) /* a relay ends standard input first, and with it the command */
+        assert_int_equal(f->closes, 1);
     assert_null(f->remote);
+}
+
+/* In the middle of a command: its end is not known, which is no success. */
+static void a_server_that_goes_is_told(void **state)
+{
+    struct fixture *f = *state;
+    exec(f, "/exec?stdin=1&stdout=1",
+         (struct remote_options){.want_stdin = true, .want_stdout = true});
+    until(f, &f->ready);
+    run(f, 20);
+    stream_write(f->held, "half of it", 10);
+    run(f, 20);
+    f->in = stream_free(f->in);
+    f->held = stream_free(f->held);
+    f->remote = remote_server_free(f->remote);
+    until(f, &f->exited);
+    assert_int_equal(f->code, -ECONNRESET);
+    assert_string_equal(strbuf_text(&f->got), "half of it");
+    if (f->relayed) {
+        assert_int_equal(f->relays_ended, 1);
+        assert_int_equal(f->relay_code, -ECONNRESET);
+    }
 }
 
 /* Sends a raw request, returns the answer's first bytes. */
@@ -466,7 +542,7 @@ static void ports_are_forwarded(void **state)
 {
     struct fixture *f = *state;
     static const char request[] = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-    f->url = str_printf("http://127.0.0.1:%u/forward", f->port);
+    f->url = str_printf("http://127.0.0.1:%u%s/forward", f->port, f->relayed ? "/relay" : "");
     const struct upgrade_request q = {.url = f->url};
     assert_int_equal(portforward_client_start(f->loop, &q, f->websocket, &forward_client_handler, f,
                                               &f->forwarder, NULL),
@@ -512,144 +588,6 @@ static void ports_are_forwarded(void **state)
     (void)close(fds[1]);
 }
 
-static void on_spliced(const struct error *err, void *arg)
-{
-    struct fixture *f = arg;
-    f->exited = true;
-    f->code = err ? err->code : 0;
-}
-
-static void splices_carry_everything_and_end(void **state)
-{
-    static char block[100000];
-    struct fixture *f = *state;
-    int a[2], b[2], p[2];
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, b), 0);
-    (void)stream_splice(f->loop, stream_new_fd(f->loop, a[1]), stream_new_fd(f->loop, b[1]),
-                        on_spliced, f);
-    size_t sent = 0, got = 0;
-    for (int i = 0; i < 200; i++) { /* nobody reads */
-        ssize_t n = write(a[0], block, sizeof(block));
-        sent += n > 0 ? (size_t)n : 0;
-        run(f, 1);
-    }
-    assert_true(sent < 2000000);
-    (void)shutdown(a[0], SHUT_WR);
-    for (ssize_t n = 1; n != 0;) {
-        run(f, 1);
-        n = read(b[0], block, sizeof(block));
-        got += n > 0 ? (size_t)n : 0;
-    }
-    assert_int_equal(got, sent);
-    assert_false(f->exited);
-    assert_int_equal(write(b[0], "back", 4), 4);
-    (void)close(b[0]);
-    until(f, &f->exited);
-    assert_int_equal(f->code, 0);
-    assert_int_equal(read(a[0], block, 10), 4);
-    (void)close(a[0]);
-    /* A pipe's reading end is one direction. */
-    f->exited = false;
-    assert_int_equal(pipe2(p, O_CLOEXEC), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, a), 0);
-    (void)stream_splice(f->loop, stream_new_fd(f->loop, p[0]), stream_new_fd(f->loop, a[1]),
-                        on_spliced, f);
-    assert_int_equal(write(p[1], "pipe", 4), 4);
-    (void)close(p[1]);
-    until(f, &f->exited);
-    run(f, 10);
-    assert_int_equal(recv(a[0], block, 10, MSG_DONTWAIT), 4);
-    (void)close(a[0]);
-    run(f, 10);
-}
-
-/* A side that is reset when the other could not keep up: what it had sent is still delivered. */
-static void splices_deliver_what_came_before_a_failure(void **state)
-{
-    static char block[40000];
-    struct fixture *f = *state;
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t sa_len = sizeof(sa);
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), b[2];
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(listen(listener, 1), 0);
-    assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &sa_len), 0);
-    assert_int_equal(connect(client, (struct sockaddr *)&sa, sizeof(sa)), 0);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, b), 0);
-    struct stream *to = stream_new_fd(f->loop, b[1]);
-    size_t sent = 0, got = 0;
-    for (; !stream_congested(to); sent += sizeof(block)) /* nobody reads: the splice pauses */
-        stream_write(to, block, sizeof(block));
-    struct stream *from =
-        stream_new_fd(f->loop, accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    (void)stream_splice(f->loop, from, to, on_spliced, f);
-    run(f, 20);
-    assert_int_equal(write(client, block, sizeof(block)), sizeof(block));
-    run(f, 50);
-    assert_int_equal(write(client, block, 20000), 20000);
-    run(f, 50);
-    const struct linger reset = {.l_onoff = 1};
-    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
-    (void)close(client);
-    until(f, &f->exited);
-    assert_int_equal(f->code, -ECONNRESET);
-    for (ssize_t n = 1; n != 0;) {
-        run(f, 1);
-        n = read(b[0], block, sizeof(block));
-        got += n > 0 ? (size_t)n : 0;
-    }
-    assert_int_equal(got, sent + 60000);
-    (void)close(b[0]);
-    (void)close(listener);
-    run(f, 10);
-}
-
-/* What epoll refuses: regular files and /dev/null. */
-static void files_are_streams_too(void **state)
-{
-    static char block[300000];
-    struct fixture *f = *state;
-    char path[] = "/tmp/coracle-file-XXXXXX";
-    int a[2], fd = mkstemp(path), again = open(path, O_RDONLY | O_CLOEXEC);
-    memset(block, 'f', sizeof(block));
-    assert_int_equal(write(fd, block, sizeof(block)), sizeof(block));
-    (void)close(fd);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a), 0);
-    (void)stream_splice(f->loop, stream_new_fd(f->loop, again), stream_new_fd(f->loop, a[1]),
-                        on_spliced, f);
-    size_t got = 0;
-    for (ssize_t n = 1; n != 0;) {
-        run(f, 1);
-        n = read(a[0], block, sizeof(block));
-        got += n > 0 ? (size_t)n : 0;
-    }
-    assert_int_equal(got, sizeof(block));
-    until(f, &f->exited);
-    assert_int_equal(f->code, 0);
-    (void)close(a[0]);
-    run(f, 5);
-    /* Into a file, and from /dev/null. */
-    f->exited = false;
-    (void)stream_splice(f->loop, stream_new_fd(f->loop, open("/dev/null", O_RDONLY | O_CLOEXEC)),
-                        stream_new_fd(f->loop, open(path, O_WRONLY | O_CLOEXEC)), on_spliced, f);
-    until(f, &f->exited);
-    assert_int_equal(f->code, 0);
-    (void)unlink(path);
-    /* A full disk. */
-    f->exited = false;
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, a), 0);
-    (void)stream_splice(f->loop, stream_new_fd(f->loop, a[1]),
-                        stream_new_fd(f->loop, open("/dev/full", O_WRONLY | O_CLOEXEC)), on_spliced,
-                        f);
-    assert_int_equal(write(a[0], "x", 1), 1);
-    until(f, &f->exited);
-    assert_int_equal(f->code, -ENOSPC);
-    (void)close(a[0]);
-    run(f, 5);
-}
-
 static void on_silent(struct stream *stream, const struct upgrade_response *response,
                       const struct error *err, void *arg)
 {
@@ -690,27 +628,25 @@ static void upgrades_fail_with_reasons(void **state)
 
 int main(void)
 {
-    static char yes[] = "websocket";
+    static char websocket[] = "websocket", relayed[] = "relay";
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define BOTH(name)                                       \
-    TEST(name),                                          \
-    {                                                    \
-#name " (WebSocket)", name, setup, teardown, yes \
+#define ALL(name)                                                         \
+    TEST(name), {#name " (WebSocket)", name, setup, teardown, websocket}, \
+    {                                                                     \
+#name " (relayed)", name, setup, teardown, relayed                \
     }
     const struct CMUnitTest tests[] = {
-        BOTH(outputs_and_exit_code),
-        BOTH(failures_to_run),
-        BOTH(refusals),
-        BOTH(stdin_is_echoed),
-        BOTH(stdin_is_echoed_over_tls),
+        ALL(outputs_and_exit_code),
+        ALL(failures_to_run),
+        ALL(refusals),
+        ALL(stdin_is_echoed),
+        ALL(stdin_is_echoed_over_tls),
         TEST(an_unknown_server_is_refused),
-        BOTH(a_slow_command_holds_its_client_back),
-        BOTH(a_client_that_goes_is_told),
+        ALL(a_slow_command_holds_its_client_back),
+        ALL(a_client_that_goes_is_told),
+        ALL(a_server_that_goes_is_told),
         TEST(versions_are_negotiated),
-        BOTH(ports_are_forwarded),
-        TEST(splices_carry_everything_and_end),
-        TEST(splices_deliver_what_came_before_a_failure),
-        TEST(files_are_streams_too),
+        ALL(ports_are_forwarded),
         TEST(upgrades_fail_with_reasons),
     };
     return RUN_TESTS(tests);
