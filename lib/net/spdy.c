@@ -551,7 +551,7 @@ struct spdy_session *spdy_session_free(struct spdy_session *s)
     s->lingering = true;
     loop_timer_done(&s->ping);
     if (s->ended) {
-        (void)stream_free(s->transport);
+        stream_finish(s->transport); /* with the reason that it may have been told */
         unref(s, 1);
         return NULL;
     }
@@ -585,9 +585,12 @@ struct spdy_session *spdy_session_abort(struct spdy_session *s)
             st->on_reply = NULL;
             spdy_stream_drop(st, &err);
         }
-        s->ended = s->lingering = true;
         loop_timer_done(&s->ping);
-        (void)stream_free(s->transport);
+        if (s->ended)
+            stream_finish(s->transport);
+        else
+            (void)stream_free(s->transport);
+        s->ended = s->lingering = true;
         unref(s, 1);
     }
     return NULL;
