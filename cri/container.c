@@ -11,6 +11,7 @@
 #include "cri/events.h"
 #include "cri/record.h"
 #include "cri/signals.h"
+#include "cri/streaming.h"
 
 #define KILL_DEADLINE_MS 10000
 #define REAP_TRIES       400
@@ -186,6 +187,7 @@ void container_exited(struct container *c, int exit_code, bool oom_killed, int64
     container_reap(c, c->on_reaped);
     events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_STOPPED_EVENT,
                 c->sandbox, c);
+    streaming_container_exited(c->rt->streaming, c);
     waiters_finish(&c->stop_waiters, 0, NULL);
 }
 

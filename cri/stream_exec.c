@@ -6,6 +6,8 @@
  *
  * An exec session ends when the process has ended and its output is through; an attach session when
  * the output has ended. When the client goes away, the pipes are closed and the process left alone.
+ * The output of a container that goes on running ends when the shim has dropped the session because
+ * it fell behind: the client is told so, as what it got is not all.
  */
 #include "cri/stream_session.h"
 
@@ -19,8 +21,12 @@
 #include "base/log.h"
 
 /* Output that something else holds open after the process has ended is not waited for longer. */
-#define DRAIN_MS      2000
-#define ATTACH_BUFFER (1 << 20)
+#define DRAIN_MS 2000
+/* How far an attached client may fall behind before it is dropped. The kernel has it only while it
+ * does. */
+#define ATTACH_BUFFER (4 << 20)
+/* An attached container's output ends a little before it is known to have ended itself. */
+#define EXIT_MS 2000
 
 /* One direction: bytes of @from go to @to. */
 struct copy {
@@ -46,6 +52,7 @@ struct session {
     struct copy in, out, err;
     uint16_t columns, rows;
     bool ready, ended;
+    bool parted; /* attach: the output has ended, and the container runs */
     int exit_code;
     struct loop_timer drain;
 };
@@ -81,32 +88,44 @@ void stream_exec_end_all(struct streaming *st)
     }
 }
 
-/* The outcome goes to the client after all output. */
-static void finish(struct session *s)
+/* The outcome goes to the client after all output. @message: why it is none. */
+static void finish(struct session *s, const char *message)
 {
     struct remote_server *remote = TAKE_PTR(s->remote);
     if (s->out.to)
         stream_finish(TAKE_PTR(s->out.to));
     if (s->err.to)
         stream_finish(TAKE_PTR(s->err.to));
-    if (remote)
+    if (remote && message)
+        remote_server_fail(remote, message);
+    else if (remote)
         remote_server_exit(remote, s->exit_code);
     session_free(s);
 }
 
 static void finish_if_over(struct session *s)
 {
-    if (s->t.kind == TICKET_EXEC ? !s->exec && s->ended && s->out.done && s->err.done
-                                 : s->ready && s->out.done && s->err.done)
-        finish(s);
+    bool exec = s->t.kind == TICKET_EXEC;
+    if (!s->out.done || !s->err.done || (exec ? s->exec || !s->ended : !s->ready))
+        return;
+    const struct container *c = exec ? NULL : map_get(&s->rt->containers, s->t.id);
+    if (c && c->state == CONTAINER_RUNNING && !s->parted) {
+        s->parted = true;
+        loop_timer_set(&s->drain, EXIT_MS);
+    } else {
+        finish(s, NULL);
+    }
 }
 
-static void fail(struct session *s, const char *message)
+void streaming_container_exited(struct streaming *st, const struct container *c)
 {
-    struct remote_server *remote = TAKE_PTR(s->remote);
-    if (remote)
-        remote_server_fail(remote, message);
-    session_free(s);
+    if (!st)
+        return;
+    LIST_FOR_EACH(e, &st->sessions) {
+        struct session *s = LIST_ENTRY(e, struct session, entry);
+        if (s->parted && str_eq(s->t.id, c->id))
+            finish(s, NULL);
+    }
 }
 
 static bool client_is_slow(const struct copy *c)
@@ -119,10 +138,13 @@ static bool client_is_slow(const struct copy *c)
 static void on_drain_deadline(void *arg)
 {
     struct session *s = arg;
-    if (client_is_slow(&s->out) || client_is_slow(&s->err))
+    if (s->parted)
+        finish(s, "the client was detached: it fell behind the container's output, "
+                  "or the container has closed it");
+    else if (client_is_slow(&s->out) || client_is_slow(&s->err))
         loop_timer_set(&s->drain, DRAIN_MS);
     else
-        finish(s);
+        finish(s, NULL);
 }
 
 /* ---- copying ---- */
@@ -282,7 +304,8 @@ static int make_pipe(struct session *s, bool to_process, struct stream **ours, i
         int size = ATTACH_BUFFER;
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, p) < 0)
             return error_errno(err, -errno, "socketpair");
-        (void)setsockopt(p[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        if (setsockopt(p[1], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+            (void)setsockopt(p[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         (void)shutdown(p[0], SHUT_WR);
     } else if (pipe2(p, O_CLOEXEC) < 0) {
         return error_errno(err, -errno, "pipe");
@@ -317,7 +340,7 @@ static void on_exec_started(_unused_ struct exec *x, int code, const char *messa
     struct session *s = arg;
     if (code < 0) {
         s->exec = NULL;
-        fail(s, message);
+        finish(s, message);
         return;
     }
     if (tty_fd >= 0) {
@@ -356,7 +379,7 @@ static void on_attached(const struct shim_reply *reply, void *arg)
         if (s != ref->s)
             continue;
         if (reply->code < 0)
-            fail(s, reply->message);
+            finish(s, reply->message);
         else
             connect_streams(s);
         break;
@@ -380,7 +403,7 @@ static void on_remote_ready(_unused_ struct remote_server *r, void *arg)
     struct error err = ERROR_INIT;
     struct container *c = map_get(&s->rt->containers, s->t.id);
     if (!c || c->state != CONTAINER_RUNNING || !c->sandbox->shim) {
-        fail(s, "the container is not running");
+        finish(s, "the container is not running");
         return;
     }
     int fds[3] = {-1, -1, -1};
@@ -394,7 +417,7 @@ static void on_remote_ready(_unused_ struct remote_server *r, void *arg)
     for (size_t i = 0; i < 3; i++)
         closep(&fds[i]);
     if (code < 0)
-        fail(s, error_text(&err));
+        finish(s, error_text(&err));
 }
 
 static void on_resized(_unused_ const struct shim_reply *reply, _unused_ void *arg)

@@ -15,6 +15,8 @@ struct streaming_options {
 
 /* Listens on 127.0.0.1, on a free port. NULL with @err. */
 struct streaming *streaming_new(struct runtime *rt, struct error *err);
+/* Tells those who are attached to it. @st may be NULL. */
+void streaming_container_exited(struct streaming *st, const struct container *c);
 /* Breaks what is under way off. NULL is harmless; returns NULL. */
 struct streaming *streaming_free(struct streaming *st);
 
