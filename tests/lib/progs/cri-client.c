@@ -41,6 +41,7 @@ struct client {
     const char *socket;
     uint64_t deadline_ms;
     bool websocket;
+    const char *size;
     /* the answer */
     json_t *answer;
     int status;
@@ -511,6 +512,9 @@ static void on_stream_ready(_unused_ struct remote_client *r, void *arg)
         (void)stream_splice(s->c->loop, in, stream_new_fd(s->c->loop, input_fd()), NULL, NULL);
     s->out = take_output(s, REMOTE_STDOUT);
     s->err = take_output(s, REMOTE_STDERR);
+    unsigned columns, rows;
+    if (s->c->size && sscanf(s->c->size, "%ux%u", &columns, &rows) == 2)
+        remote_client_resize(s->remote, (uint16_t)columns, (uint16_t)rows);
 }
 
 static void on_stream_exit(_unused_ struct remote_client *r, int exit_code, const struct error *err,
@@ -757,6 +761,7 @@ int main(int argc, char **argv)
     const struct option_def defs[] = {
         {"socket", 's', OPTION_STRING, &c.socket, "PATH", "the runtime's socket ($CRI_SOCKET)"},
         {"websocket", 'w', OPTION_BOOL, &c.websocket, NULL, "stream over WebSocket"},
+        {"size", 0, OPTION_STRING, &c.size, "COLUMNSxROWS", "of the terminal"},
         {"timeout", 0, OPTION_INT, &timeout, "SECONDS", "of each call"},
         {NULL}};
     struct error err = ERROR_INIT;
