@@ -130,7 +130,7 @@ endef
 $(foreach d,$(PROG_DIRS),$(eval $(call PROGRAM,$(d))))
 
 # The etcd client alone, with what it needs of lib/; nothing but etcd_* is visible outside.
-ETCD_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard etcd-client/*.c lib/net/grpc_*.c) \
+ETCD_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard etcd-client/*.c lib/net/grpc_*.c) lib/net/socket.c \
               $(addprefix lib/base/,error.c fs.c log.c loop.c strbuf.c)) $(B)/obj/gen/etcd-client/proto/etcd.pb-c.o
 $(B)/lib/libcoracle-etcd.a: $(ETCD_OBJ)
 	$(call say,AR,$@)

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "net/grpc_client.h"
+#include "net/socket.h"
 
 #define STREAM_WINDOW    (256u << 10)
 #define CONN_WINDOW      (4u << 20)
@@ -484,6 +485,7 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     int e = EVUTIL_SOCKET_ERROR();
     if (what & BEV_EVENT_CONNECTED) {
         if (c->options.connecting && !c->up) {
+            socket_tune((int)bufferevent_getfd(bev));
             if (speaks_h2(c))
                 conn_up(c);
             else
