@@ -543,6 +543,15 @@ struct spdy_session *spdy_session_new(struct loop *loop, struct stream *transpor
     return s;
 }
 
+/* A client that broke the protocol still gets to know why. */
+static void drop_transport(struct spdy_session *s)
+{
+    if (s->ended && s->server)
+        stream_finish(s->transport);
+    else
+        (void)stream_free(s->transport);
+}
+
 struct spdy_session *spdy_session_free(struct spdy_session *s)
 {
     if (!s || s->lingering)
@@ -551,7 +560,7 @@ struct spdy_session *spdy_session_free(struct spdy_session *s)
     s->lingering = true;
     loop_timer_done(&s->ping);
     if (s->ended) {
-        stream_finish(s->transport); /* with the reason that it may have been told */
+        drop_transport(s);
         unref(s, 1);
         return NULL;
     }
@@ -586,10 +595,7 @@ struct spdy_session *spdy_session_abort(struct spdy_session *s)
             spdy_stream_drop(st, &err);
         }
         loop_timer_done(&s->ping);
-        if (s->ended)
-            stream_finish(s->transport);
-        else
-            (void)stream_free(s->transport);
+        drop_transport(s);
         s->ended = s->lingering = true;
         unref(s, 1);
     }

@@ -25,7 +25,7 @@ struct websocket {
     const struct websocket_handler *handler;
     void *arg;
     unsigned refs;
-    bool freed, over;
+    bool server, freed, over;
     const uint8_t *input; /* lent by the transport during on_data() */
     size_t input_len;
     struct strbuf out;
@@ -284,6 +284,7 @@ struct websocket *websocket_new(struct loop *loop, struct stream *transport, boo
 {
     struct websocket *ws = mem_zalloc(sizeof(*ws));
     ws->transport = transport;
+    ws->server = server;
     ws->handler = handler;
     ws->arg = arg;
     ws->refs = 1;
@@ -325,8 +326,8 @@ struct websocket *websocket_free(struct websocket *ws)
 {
     if (!ws)
         return NULL;
-    if (ws->over && wslay_event_get_close_sent(ws->wslay))
-        stream_finish(ws->transport);
+    if (ws->server && ws->over && wslay_event_get_close_sent(ws->wslay))
+        stream_finish(ws->transport); /* what the client has been told last */
     else
         (void)stream_free(ws->transport);
     let_go(ws);

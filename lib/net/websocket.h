@@ -51,7 +51,8 @@ void websocket_end(struct websocket *ws, unsigned code);
 /* As websocket_end(), and gives the connection away: what is pending is sent, then the peer has
  * STREAM_LINGER_MS to close. No callbacks any more. Returns NULL. */
 struct websocket *websocket_finish(struct websocket *ws, unsigned code);
-/* Closes at once (a Close that was received is answered). NULL is harmless; returns NULL. */
+/* Closes at once; a server that was told of the end before still sends its own Close. NULL is
+ * harmless; returns NULL. */
 struct websocket *websocket_free(struct websocket *ws);
 
 /* ---- the opening handshake (section 4) ---- */

@@ -26,7 +26,7 @@ descriptors() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
 settled() { [ "$(descriptors "$APISERVER_PID")" -le "$1" ] && [ "$(descriptors "$KUBELET_PID")" -le "$2" ]; }
 before=("$(descriptors "$APISERVER_PID")" "$(descriptors "$KUBELET_PID")")
 peak() { awk '/VmHWM/ {print $2}' "/proc/$1/status"; }
-case $B in */asan) MARGIN=250000 ;; *) MARGIN=40000 ;; esac
+case $B in */asan) MARGIN=400000 ;; *) MARGIN=40000 ;; esac
 
 # ---- kubectl ----
 head -c 20000000 /dev/urandom >"$T/random"
