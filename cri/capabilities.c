@@ -65,9 +65,10 @@ uint64_t capabilities_default(void)
 uint64_t capabilities_all(void)
 {
     uint64_t bits = 0;
-    for (unsigned long c = 0; c < 64; c++)
-        if (prctl(PR_CAPBSET_READ, c, 0, 0, 0) == 1)
-            bits |= 1ULL << c;
+    int r = 0;
+    /* -1 at the first that this kernel does not know. */
+    for (unsigned long c = 0; c < 64 && (r = prctl(PR_CAPBSET_READ, c, 0, 0, 0)) >= 0; c++)
+        bits |= (uint64_t)r << c;
     return bits;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "net/socket.h"
 
 struct forward {
     struct list entry;
@@ -57,8 +58,12 @@ static int connect_to(int family, uint16_t port)
         return -errno;
     int r = family == AF_INET ? connect(fd, (const struct sockaddr *)&v4, sizeof(v4))
                               : connect(fd, (const struct sockaddr *)&v6, sizeof(v6));
-    if (r == 0)
+    if (r == 0) {
+        /* A pod's server may take its time to read. */
+        socket_tune(fd);
+        socket_set_patient(fd, true);
         return fd;
+    }
     r = -errno;
     (void)close(fd);
     return r;
