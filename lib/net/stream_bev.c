@@ -34,6 +34,7 @@ struct bev_stream {
     bool shut;                  /* our direction is ended for good */
     bool read_only, write_only; /* ends of pipes */
     bool full;                  /* reading is off: the buffer is at its mark */
+    int broken;                 /* errno of a write: reading still brings what came before */
 };
 
 static struct bev_stream *of(const struct stream *s)
@@ -44,6 +45,11 @@ static struct bev_stream *of(const struct stream *s)
 static bool is_idle(const struct bev_stream *b)
 {
     return evbuffer_get_length(bufferevent_get_output(b->bev)) == 0;
+}
+
+static size_t bev_pending(const struct stream *s)
+{
+    return evbuffer_get_length(bufferevent_get_output(of(s)->bev));
 }
 
 static void maybe_gone(struct bev_stream *b)
@@ -122,6 +128,49 @@ static void on_written(_unused_ struct bufferevent *bev, void *arg)
     stream_unref(&b->base);
 }
 
+static void on_peer_end(struct bev_stream *b)
+{
+    struct error err = ERROR_INIT;
+    if (b->broken) {
+        (void)error_errno(&err, -b->broken, "connection lost");
+        stream_closed(&b->base, &err);
+        return;
+    }
+    stream_eof(&b->base);
+    if (!b->base.freed && b->finishing)
+        stream_end(&b->base); /* it lingered */
+    if (!b->base.freed)
+        maybe_gone(b);
+}
+
+/* A peer that takes nothing any more may have sent a lot before it closed, which the reader has
+ * not seen yet: then reading goes on and finds the end. */
+static bool still_readable(const struct bev_stream *b, short what)
+{
+    return (what & BEV_EVENT_WRITING) && !b->write_only && !b->base.eof && !b->broken &&
+           b->base.handler && b->base.handler->on_data && !bufferevent_openssl_get_ssl(b->bev);
+}
+
+static void on_failure(struct bev_stream *b, short what, int code)
+{
+    struct error err = ERROR_INIT;
+    unsigned long tls = bufferevent_get_openssl_error(b->bev);
+    if (b->finishing) {
+        (void)stream_free(&b->base);
+    } else if (still_readable(b, what)) {
+        b->broken = code ? code : ECONNRESET;
+        (void)evbuffer_drain(bufferevent_get_output(b->bev), bev_pending(&b->base));
+        stream_drained(&b->base);
+    } else {
+        if (tls)
+            (void)error_set(&err, -ECONNRESET, "connection lost: %s",
+                            ERR_reason_error_string(tls) ? ERR_reason_error_string(tls) : "TLS");
+        else
+            (void)error_errno(&err, code ? -code : -ECONNRESET, "connection lost");
+        stream_closed(&b->base, &err);
+    }
+}
+
 static void on_event(struct bufferevent *bev, short what, void *arg)
 {
     struct bev_stream *b = arg;
@@ -138,35 +187,17 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     if (b->write_only && code == EBADF)
         code = EPIPE;
     stream_ref(&b->base);
-    if (eof) {
-        stream_eof(&b->base);
-        if (!b->base.freed && b->finishing)
-            stream_end(&b->base); /* it lingered */
-        if (!b->base.freed)
-            maybe_gone(b);
-    } else if (b->finishing) {
-        (void)stream_free(&b->base);
-    } else {
-        struct error err = ERROR_INIT;
-        unsigned long tls = bufferevent_get_openssl_error(bev);
-        if (tls)
-            (void)error_set(&err, -ECONNRESET, "connection lost: %s",
-                            ERR_reason_error_string(tls) ? ERR_reason_error_string(tls) : "TLS");
-        else
-            (void)error_errno(&err, code ? -code : -ECONNRESET, "connection lost");
-        stream_closed(&b->base, &err);
-    }
+    if (eof)
+        on_peer_end(b);
+    else
+        on_failure(b, what, code);
     stream_unref(&b->base);
 }
 
 static void bev_write(struct stream *s, const void *data, size_t len)
 {
-    (void)bufferevent_write(of(s)->bev, data, len);
-}
-
-static size_t bev_pending(const struct stream *s)
-{
-    return evbuffer_get_length(bufferevent_get_output(of(s)->bev));
+    if (!of(s)->broken)
+        (void)bufferevent_write(of(s)->bev, data, len);
 }
 
 static void bev_end(struct stream *s)

@@ -143,6 +143,72 @@ static void splices_deliver_what_came_before_a_failure(void **state)
     run(f, 10);
 }
 
+struct reader {
+    size_t got;
+    bool closed;
+    int code;
+};
+
+static size_t on_data(struct stream *s, const void *data, size_t len, void *arg)
+{
+    struct reader *r = arg;
+    (void)s, (void)data;
+    r->got += len;
+    return len;
+}
+
+static void on_close(struct stream *s, const struct error *err, void *arg)
+{
+    struct reader *r = arg;
+    (void)s;
+    r->closed = true;
+    r->code = err->code;
+}
+
+/* A peer that sends a lot and closes: writing to it fails long before the reader has seen all. */
+static void a_failed_write_loses_nothing_that_came(void **state)
+{
+    static const struct stream_handler handler = {.on_data = on_data, .on_close = on_close};
+    static char block[100000];
+    struct fixture *f = *state;
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t sa_len = sizeof(sa);
+    struct reader r = {.got = 0};
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 2000000;
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&sa, &sa_len), 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    struct stream *s =
+        stream_new_fd(f->loop, accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    stream_set_handler(s, &handler, &r);
+    stream_pause(s);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(write(client, block, sizeof(block)), sizeof(block));
+        run(f, 2);
+    }
+    stream_write(s, "unread", 6);
+    run(f, 10);
+    (void)close(client); /* with something unread: a reset */
+    stream_write(s, "x", 1);
+    run(f, 10);
+    stream_write(s, "x", 1);
+    run(f, 10);
+    assert_int_equal(r.got, 0);
+    stream_resume(s);
+    for (int i = 0; i < 500 && !r.closed; i++)
+        run(f, 5);
+    assert_int_equal(r.got, 10 * sizeof(block));
+    assert_true(r.closed);
+    assert_true(r.code == -EPIPE || r.code == -ECONNRESET);
+    assert_int_equal(stream_pending(s), 0);
+    (void)stream_free(s);
+    (void)close(listener);
+    run(f, 5);
+}
+
 /* stream_finish() ends our direction when all is sent, stream_linger() after the peer. */
 static void streams_linger_until_their_peer_closes(void **state)
 {
@@ -224,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(splices_carry_everything_and_end),
         TEST(splices_deliver_what_came_before_a_failure),
+        TEST(a_failed_write_loses_nothing_that_came),
         TEST(streams_linger_until_their_peer_closes),
         TEST(files_are_streams_too),
     };
