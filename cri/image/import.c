@@ -243,7 +243,7 @@ static int start_worker(struct import *im, struct error *err)
     im->pipe = fds[1];
     const char *args[] = {"members", NULL};
     struct worker_spec spec = {
-        .args = args, .cwd = dir, .fds = fds, .n_fds = 1, .deadline_ms = MEMBERS_DEADLINE_MS};
+        .args = args, .dir = dir, .fds = fds, .n_fds = 1, .deadline_ms = MEMBERS_DEADLINE_MS};
     im->worker = worker_start(im->table->store, &spec, on_members, im, err);
     (void)close(fds[0]);
     return im->worker ? 0 : err->code;

@@ -157,7 +157,7 @@ static int start_sync(struct ingest *in, struct error *err)
 {
     const char *args[] = {"sync", NULL};
     struct worker_spec spec = {
-        .args = args, .cwd = in->table->store->dir, .deadline_ms = SYNC_DEADLINE_MS};
+        .args = args, .dir = in->table->store->dir, .deadline_ms = SYNC_DEADLINE_MS};
     in->sync = worker_start(in->table->store, &spec, on_synced, in, err);
     return in->sync ? 0 : err->code;
 }
@@ -307,7 +307,7 @@ static int apply(struct ingest_layer *l, struct error *err)
     const char *args[] = {"apply", size, dir, lower, NULL};
     const int fds[] = {l->fd, l->progress[0]};
     struct worker_spec spec = {.args = args,
-                               .cwd = store->layers_dir,
+                               .dir = store->layers_dir,
                                .fds = fds,
                                .n_fds = ARRAY_SIZE(fds),
                                .deadline_ms = APPLY_DEADLINE_MS};

@@ -131,7 +131,6 @@ struct image_store *image_store_open(struct loop *loop, const struct image_store
     store->layers.free_value = free;
     store->images.free_value = free_image_value;
     store->references.free_value = free_reference_value;
-    list_init(&store->workers);
     if (make_dirs(store, err) || take_lock(store, err) || sweep(store, err))
         return image_store_free(store);
     store_load(store);

@@ -30,15 +30,18 @@ struct image_store {
     int lock_fd;
     unsigned last_number;
     bool ready;
-    struct map layers;     /* chain ID → struct store_layer */
-    struct map images;     /* ID → struct image */
-    struct map references; /* name → struct store_reference */
-    struct list workers;   /* removals under way */
+    struct map layers;            /* chain ID → struct store_layer */
+    struct map images;            /* ID → struct image */
+    struct map references;        /* name → struct store_reference */
+    struct worker_server *server; /* runs the jobs (worker.h); NULL while there is nothing to do */
+    unsigned jobs;                /* under way there */
+    struct strbuf trash;          /* names in tmp/ to be removed, each ended by a NUL */
+    struct worker *removal;       /* the one that is under way */
 };
 
 /* A directory of its own in tmp/, made; the caller frees the path. NULL with @err. */
 char *store_tmp_new(struct image_store *store, struct error *err);
-/* Removes a tree in the background, in a worker: it disappears from its place at once. */
+/* Removes a tree in the background: it disappears from its place at once. */
 void store_trash(struct image_store *store, const char *path);
 
 /* A layer that an ingestion may build upon, NULL when it is not there. */

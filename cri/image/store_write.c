@@ -28,64 +28,63 @@ char *store_tmp_new(struct image_store *store, struct error *err)
     return TAKE_PTR(path);
 }
 
-struct removal {
-    struct list entry;
-    struct worker *worker;
-    char *path;
-};
+#define REMOVAL_DEADLINE_MS (30 * 60 * 1000ULL)
+#define REMOVAL_NAMES_MAX   60
 
-static void removal_free(struct removal *r)
-{
-    (void)worker_cancel(r->worker); /* the next opening sweeps what is left */
-    list_remove(&r->entry);
-    free(r->path);
-    free(r);
-}
+static void remove_next(struct image_store *store);
 
 static void on_removed(const json_t *answer, const struct error *err, void *arg)
 {
-    struct removal *r = arg;
-    r->worker = NULL;
-    if (!answer)
-        log_warn("image store: a tree was not removed", "path", r->path, "error", error_text(err),
-                 NULL);
-    removal_free(r);
+    struct image_store *store = arg;
+    store->removal = NULL;
+    if (!answer) /* the next opening sweeps what is left */
+        log_warn("image store: a tree was not removed", "error", error_text(err), NULL);
+    remove_next(store);
 }
 
-#define REMOVAL_DEADLINE_MS (30 * 60 * 1000ULL)
+/* One job at a time, for all that waits: many small trees cost one process. */
+static void remove_next(struct image_store *store)
+{
+    const char *args[REMOVAL_NAMES_MAX + 2] = {"remove"};
+    size_t n = 0, at = 0;
+    struct error err = ERROR_INIT;
+    if (store->removal || !store->trash.len)
+        return;
+    for (; at < store->trash.len && n < REMOVAL_NAMES_MAX; n++) {
+        args[n + 1] = store->trash.data + at;
+        at += strlen(store->trash.data + at) + 1;
+    }
+    struct worker_spec spec = {
+        .args = args, .dir = store->tmp_dir, .deadline_ms = REMOVAL_DEADLINE_MS};
+    store->removal = worker_start(store, &spec, on_removed, store, &err);
+    if (!store->removal)
+        log_warn("image store: a tree was not removed", "error", error_text(&err), NULL);
+    strbuf_consume(&store->trash, at);
+}
 
 void store_trash(struct image_store *store, const char *path)
 {
-    char name[17];
-    random_hex(name, 16);
-    struct error err = ERROR_INIT;
-    _cleanup_free_ char *to = str_printf("%s/gone-%s", store->tmp_dir, name);
+    char random[17];
+    random_hex(random, 16);
+    _cleanup_free_ char *name = str_printf("gone-%s", random);
+    _cleanup_free_ char *to = fs_join(store->tmp_dir, name);
     if (rename(path, to) < 0) {
         if (errno != ENOENT)
             log_warn("image store: a tree was not removed", "path", path, "error", strerror(errno),
                      NULL);
         return;
     }
-    struct removal *r = mem_zalloc(sizeof(*r));
-    r->path = TAKE_PTR(to);
-    list_append(&store->workers, &r->entry);
-    const char *args[] = {"remove", strrchr(r->path, '/') + 1, NULL};
-    struct worker_spec spec = {
-        .args = args, .cwd = store->tmp_dir, .deadline_ms = REMOVAL_DEADLINE_MS};
-    r->worker = worker_start(store, &spec, on_removed, r, &err);
-    if (!r->worker) {
-        log_warn("image store: a tree was not removed", "path", r->path, "error", error_text(&err),
-                 NULL);
-        removal_free(r);
-    }
+    strbuf_add(&store->trash, name, strlen(name) + 1);
+    remove_next(store);
 }
 
 struct image_store *image_store_free(struct image_store *store)
 {
     if (!store)
         return NULL;
-    LIST_FOR_EACH(e, &store->workers)
-        removal_free(LIST_ENTRY(e, struct removal, entry));
+    (void)worker_cancel(store->removal); /* the next opening sweeps what is left */
+    (void)worker_server_free(store->server);
+    strbuf_done(&store->trash);
     map_clear(&store->references);
     map_clear(&store->images);
     map_clear(&store->layers);

@@ -4,17 +4,19 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "base/macros.h"
+#include "base/strbuf.h"
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -78,6 +80,14 @@ int confine_root(const char *source, const char *at, const char *overlay_options
     return enter_root(err);
 }
 
+int confine_here(struct error *err)
+{
+    _cleanup_free_ char *here = getcwd(NULL, 0); /* "." would stay below the new mount */
+    if (!here)
+        return error_errno(err, -errno, "no current directory");
+    return confine_root(here, here, NULL, NULL, NULL, err);
+}
+
 static int drop_capabilities(struct error *err)
 {
     capng_clear(CAPNG_SELECT_BOTH);
@@ -130,7 +140,27 @@ static const char *const allowed[] = {
     "sched_yield",   "sigaltstack",
 };
 
-static int filter_calls(struct error *err)
+/* The finished program, read back from where the library writes it. */
+static int export_filter(scmp_filter_ctx ctx, struct confine_filter *ret)
+{
+    _cleanup_close_ int fd = memfd_create("filter", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = seccomp_export_bpf(ctx, fd);
+    off_t size = r ? 0 : lseek(fd, 0, SEEK_END);
+    if (r || size <= 0 || (size_t)size / sizeof(struct sock_filter) > BPF_MAXINSNS)
+        return r ? r : -EIO;
+    struct sock_filter *code = mem_zalloc((size_t)size);
+    if (pread(fd, code, (size_t)size, 0) != size) {
+        free(code);
+        return -EIO;
+    }
+    ret->program.len = (unsigned short)((size_t)size / sizeof(struct sock_filter));
+    ret->program.filter = code;
+    return 0;
+}
+
+int confine_filter_make(struct confine_filter *ret, struct error *err)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (!ctx)
@@ -142,15 +172,19 @@ static int filter_calls(struct error *err)
             r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 0);
     }
     if (!r)
-        r = seccomp_load(ctx);
+        r = export_filter(ctx, ret);
     seccomp_release(ctx);
-    return r ? error_errno(err, r, "cannot set the system call filter") : 0;
+    return r ? error_errno(err, r, "cannot make a system call filter") : 0;
 }
 
-int confine_privileges(struct error *err)
+int confine_privileges(const struct confine_filter *filter, struct error *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return error_errno(err, -errno, "cannot set no_new_privs");
     int r = drop_capabilities(err);
-    return r ? r : filter_calls(err);
+    if (r)
+        return r;
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter->program) < 0)
+        return error_errno(err, -errno, "cannot set the system call filter");
+    return 0;
 }
