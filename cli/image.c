@@ -1,5 +1,6 @@
-/* `coracle image import|pull|list|rm`: images of this node's runtime. */
+/* `coracle image import|export|pull|list|rm`: images of this node's runtime. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/daemon.h"
@@ -24,6 +25,35 @@ static int import(struct runtime *r, int n, char **words, const char *name, stru
     for (int i = 0; i < n && code == 0; i++)
         code = runtime_import(r, words[i], name, print_name, NULL, err);
     return code;
+}
+
+/* The file appears when it is complete. */
+static int export_to_file(struct runtime *r, int n, char **words, const char *file,
+                          struct error *err)
+{
+    _cleanup_free_ char *part = str_printf("%s.part-%d", file, (int)getpid());
+    int fd = open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_errno(err, -errno, "%s", part);
+    int code = runtime_export(r, words, (size_t)n, fd, err);
+    if (close(fd) < 0 && !code)
+        code = error_errno(err, -errno, "%s", part);
+    if (!code && rename(part, file) < 0)
+        code = error_errno(err, -errno, "%s", file);
+    if (code)
+        (void)unlink(part);
+    return code;
+}
+
+static int export(struct runtime *r, int n, char **words, const char *file, struct error *err)
+{
+    if (n == 0)
+        return error_set(err, -EINVAL, "name the images to export");
+    if (file && !str_eq(file, "-"))
+        return export_to_file(r, n, words, file, err);
+    if (isatty(STDOUT_FILENO))
+        return error_set(err, -EINVAL, "an archive is not for a terminal: use -o FILE");
+    return runtime_export(r, words, (size_t)n, STDOUT_FILENO, err);
 }
 
 static int pull(struct runtime *r, int n, char **words, struct error *err)
@@ -94,10 +124,13 @@ static int remove_images(struct runtime *r, int n, char **words, struct error *e
     return 0;
 }
 
-static int dispatch(struct runtime *r, int n, char **words, const char *name, struct error *err)
+static int dispatch(struct runtime *r, int n, char **words, const char *name, const char *output,
+                    struct error *err)
 {
     if (str_eq(words[0], "import"))
         return import(r, n - 1, words + 1, name, err);
+    if (str_eq(words[0], "export"))
+        return export(r, n - 1, words + 1, output, err);
     if (str_eq(words[0], "pull"))
         return pull(r, n - 1, words + 1, err);
     if (str_eq(words[0], "list") || str_eq(words[0], "ls"))
@@ -107,11 +140,12 @@ static int dispatch(struct runtime *r, int n, char **words, const char *name, st
 
 int command_image(int argc, char **argv)
 {
-    const char *root = "", *name = NULL;
+    const char *root = "", *name = NULL, *output = NULL;
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
         {"root", 0, OPTION_STRING, &root, "DIR", "prefix of every path"},
         {"name", 0, OPTION_STRING, &name, "NAME", "import: name for an archive that has none"},
+        {"output", 'o', OPTION_STRING, &output, "FILE", "export: where to (standard output)"},
         {NULL}};
     _cleanup_free_ char **words = mem_zalloc((size_t)argc * sizeof(*words));
     int n = options_parse(options, argc, argv, false, words, &err);
@@ -119,13 +153,15 @@ int command_image(int argc, char **argv)
         (void)fprintf(stderr, "coracle image: %s\n", err.text);
         return 2;
     }
-    static const char *const verbs[] = {"import", "pull", "list", "ls", "rm"};
+    static const char *const verbs[] = {"import", "export", "pull", "list", "ls", "rm"};
     bool known = false;
     for (size_t i = 0; n > 0 && i < ARRAY_SIZE(verbs); i++)
         known = known || str_eq(words[0], verbs[i]);
     if (!known) {
-        (void)fputs("usage: coracle image import FILE... | pull IMAGE... | list | rm IMAGE...\n\n",
-                    stderr);
+        (void)fputs(
+            "usage: coracle image import FILE... | export [-o FILE] IMAGE... | pull IMAGE... |\n"
+            "       list | rm IMAGE...\n\n",
+            stderr);
         options_help(options, stderr);
         return 2;
     }
@@ -133,7 +169,7 @@ int command_image(int argc, char **argv)
     struct runtime r;
     int code = runtime_open(&r, root, &err);
     if (code == 0) {
-        code = dispatch(&r, n, words, name, &err);
+        code = dispatch(&r, n, words, name, output, &err);
         runtime_close(&r);
     }
     if (code < 0)

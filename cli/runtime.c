@@ -89,15 +89,16 @@ struct import {
     struct error *err;
     void (*report)(const char *name, const char *id, void *arg);
     void *arg;
+    size_t waiting; /* bytes in buf that were not taken */
+    uint8_t buf[CHUNK_MAX];
 };
 
 /* Sends what fits the queue; goes on when there is room again. */
 static void send_chunks(void *arg)
 {
     struct import *im = arg;
-    static uint8_t buf[CHUNK_MAX];
     while (!im->ended) {
-        ssize_t n = read(im->fd, buf, sizeof(buf));
+        ssize_t n = im->waiting ? (ssize_t)im->waiting : read(im->fd, im->buf, sizeof(im->buf));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
@@ -114,20 +115,12 @@ static void send_chunks(void *arg)
         Coracle__Images__V1__ImportRequest request = CORACLE__IMAGES__V1__IMPORT_REQUEST__INIT;
         if (im->first && im->name)
             request.name = (char *)(uintptr_t)im->name;
-        im->first = false;
-        request.chunk = (ProtobufCBinaryData){.data = buf, .len = (size_t)n};
+        request.chunk = (ProtobufCBinaryData){.data = im->buf, .len = (size_t)n};
         int r = rpc_stream_send(im->stream, &request.base);
-        if (r == RPC_E_FULL) { /* not taken: read it again when there is room */
-            if (lseek(im->fd, -n, SEEK_CUR) < 0) {
-                im->code = error_errno(im->err, -errno, "the archive must be a file");
-                rpc_stream_cancel(im->stream);
-                im->ended = true;
-                loop_stop(im->runtime->loop, 0);
-            }
-            return;
-        }
-        if (r < 0)
-            return; /* on_import_end says why */
+        im->waiting = r == RPC_E_FULL ? (size_t)n : 0;
+        if (r)
+            return; /* there will be room, or on_import_end says why not */
+        im->first = false;
     }
 }
 
@@ -162,21 +155,74 @@ int runtime_import(struct runtime *r, const char *path, const char *name,
                                              &coracle__images__v1__import_response__descriptor};
     static const struct rpc_stream_events events = {
         .on_message = on_import_message, .on_end = on_import_end, .on_writable = send_chunks};
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int fd = open(str_eq(path, "-") ? "/dev/stdin" : path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_errno(err, -errno, "%s", path);
-    struct import im = {.runtime = r,
-                        .fd = fd,
-                        .first = true,
-                        .name = name,
-                        .err = err,
-                        .report = report,
-                        .arg = arg};
-    im.stream = rpc_client_stream(r->client, &method, NULL, false, 0, &events, &im);
-    send_chunks(&im);
-    if (!im.ended)
+    _cleanup_free_ struct import *im = mem_zalloc(sizeof(*im));
+    *im = (struct import){.runtime = r,
+                          .fd = fd,
+                          .first = true,
+                          .name = name,
+                          .err = err,
+                          .report = report,
+                          .arg = arg};
+    im->stream = rpc_client_stream(r->client, &method, NULL, false, 0, &events, im);
+    send_chunks(im);
+    if (!im->ended)
         (void)loop_run(r->loop);
-    return im.code < 0 ? error_prefix(err, im.code, "%s", path) : 0;
+    return im->code < 0 ? error_prefix(err, im->code, "%s", path) : 0;
+}
+
+/* ---- export ---- */
+
+struct export
+{
+    struct runtime *runtime;
+    int fd, code;
+    struct rpc_stream *stream;
+    struct error *err;
+};
+
+static void on_export_message(void *arg, const ProtobufCMessage *message)
+{
+    struct export *ex = arg;
+    const Coracle__Images__V1__ExportResponse *m =
+        (const Coracle__Images__V1__ExportResponse *)message;
+    for (size_t at = 0; at < m->chunk.len;) {
+        ssize_t n = write(ex->fd, m->chunk.data + at, m->chunk.len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            ex->code = error_errno(ex->err, -errno, "cannot write the archive");
+            rpc_stream_cancel(ex->stream);
+            loop_stop(ex->runtime->loop, 0);
+            return;
+        }
+        at += (size_t)n;
+    }
+}
+
+static void on_export_end(void *arg, enum rpc_status status, const char *message)
+{
+    struct export *ex = arg;
+    if (status != RPC_OK)
+        ex->code = error_set(ex->err, rpc_status_errno(status), "%s", message);
+    loop_stop(ex->runtime->loop, 0);
+}
+
+int runtime_export(struct runtime *r, char **names, size_t count, int fd, struct error *err)
+{
+    static const struct rpc_method method = {"/coracle.images.v1.Images/Export",
+                                             &coracle__images__v1__export_response__descriptor};
+    static const struct rpc_stream_events events = {.on_message = on_export_message,
+                                                    .on_end = on_export_end};
+    Coracle__Images__V1__ExportRequest request = CORACLE__IMAGES__V1__EXPORT_REQUEST__INIT;
+    struct export ex = {.runtime = r, .fd = fd, .err = err};
+    request.names = names;
+    request.n_names = count;
+    ex.stream = rpc_client_stream(r->client, &method, &request.base, true, 0, &events, &ex);
+    (void)loop_run(r->loop);
+    return ex.code;
 }
 
 /* ---- drain ---- */

@@ -26,6 +26,10 @@ int runtime_import(struct runtime *r, const char *path, const char *name,
                    void (*report)(const char *name, const char *id, void *arg), void *arg,
                    struct error *err);
 
+/* Writes the images @names (@count of them) as one archive to @fd. On failure what was written is
+ * of no use. */
+int runtime_export(struct runtime *r, char **names, size_t count, int fd, struct error *err);
+
 /* Stops every container (its stop signal, then SIGKILL after @grace_s), then stops and removes
  * every sandbox. Goes on past errors; returns the first. */
 int runtime_drain(struct runtime *r, int grace_s, struct error *err);

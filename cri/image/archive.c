@@ -240,34 +240,6 @@ static const json_t *follow(const struct reader *r, const char *name)
     return NULL;
 }
 
-static void add_descriptor(json_t *to, const char *key, const char *type, const char *digest,
-                           uint64_t size)
-{
-    json_t *d = json_object();
-    (void)json_object_set_new(d, "mediaType", json_text(type));
-    (void)json_object_set_new(d, "digest", json_text(digest));
-    (void)json_object_set_new(d, "size", json_integer((json_int_t)size));
-    if (key)
-        (void)json_object_set_new(to, key, d);
-    else
-        (void)json_array_append_new(to, d);
-}
-
-/* `docker save` keeps no manifest: one is written for it. */
-static void make_manifest(struct archive_image *image, json_t *layers)
-{
-    _cleanup_json_ json_t *j = json_object();
-    (void)json_object_set_new(j, "schemaVersion", json_integer(2));
-    (void)json_object_set_new(j, "mediaType", json_text(MEDIA_OCI_MANIFEST));
-    add_descriptor(j, "config", "application/vnd.oci.image.config.v1+json", image->config_digest,
-                   image->config.len);
-    (void)json_object_set(j, "layers", layers);
-    json_encode(j, &image->manifest);
-    char hex[SHA256_HEX_LEN + 1];
-    sha256_hex(image->manifest.data, image->manifest.len, hex);
-    (void)snprintf(image->manifest_digest, IMAGE_ID_MAX, "sha256:%s", hex);
-}
-
 static int read_docker_image(struct reader *r, const json_t *entry, bool single, struct error *err)
 {
     const char *config = json_path_string(entry, "Config");
@@ -290,12 +262,14 @@ static int read_docker_image(struct reader *r, const json_t *entry, bool single,
         uint64_t size = (uint64_t)json_path_int(member, "size", 0);
         code = add_layer(r, image, member, size, name ? name : "without a name", err);
         if (!code)
-            add_descriptor(layers, NULL, "application/vnd.oci.image.layer.v1.tar",
-                           json_path_string(member, "digest"), size);
+            (void)json_array_append_new(
+                layers, descriptor_json(MEDIA_OCI_LAYER, json_path_string(member, "digest"), size));
     }
     if (code)
         return code;
-    make_manifest(image, layers);
+    /* `docker save` keeps no manifest: one is written for it. */
+    manifest_write(image->config_digest, image->config.len, layers, &image->manifest,
+                   image->manifest_digest);
     const json_t *tags = json_object_get(entry, "RepoTags");
     for (size_t i = 0; i < json_array_size(tags) && !code; i++) {
         const char *tag = json_string_value(json_array_get(tags, i));

@@ -38,7 +38,7 @@ struct ingest_layer {
     int fd, progress[2];       /* progress[1] is closed when the file is complete */
     uint64_t size;
     bool complete, applied;
-    uint64_t bytes, inodes;
+    uint64_t bytes, inodes, tar;
     struct worker *worker;
 };
 
@@ -216,7 +216,7 @@ static void layer_there(struct ingest_layer *l, struct store_layer *layer)
 static int publish(struct ingest_layer *l, struct error *err)
 {
     struct ingest *in = l->ingest;
-    struct store_layer what = {.bytes = l->bytes, .inodes = l->inodes};
+    struct store_layer what = {.bytes = l->bytes, .inodes = l->inodes, .tar = l->tar};
     memcpy(what.chain, l->chain, sizeof(what.chain));
     (void)snprintf(what.diff, sizeof(what.diff), "%s", l->diff);
     if (l->index)
@@ -275,6 +275,7 @@ static void on_applied(const json_t *answer, const struct error *failure, void *
         log_debug("a layer had entries or attributes without meaning here", "diff", l->diff, NULL);
     l->bytes = (uint64_t)json_path_int(answer, "bytes", 0);
     l->inodes = (uint64_t)json_path_int(answer, "inodes", 0);
+    l->tar = (uint64_t)json_path_int(answer, "tar", 0);
     l->applied = true;
     loop_defer(&in->step);
 }
@@ -292,13 +293,12 @@ static char *lower_names(const struct ingest_layer *l)
 
 static int apply(struct ingest_layer *l, struct error *err)
 {
-    static const char *const subs[] = {"layer/fs", "work", "root"};
+    static const char *const subs[] = {"layer", "layer/fs", "work", "root"};
     struct image_store *store = l->ingest->table->store;
     for (size_t i = 0; i < ARRAY_SIZE(subs); i++) {
         _cleanup_free_ char *path = fs_join(l->dir, subs[i]);
-        int r = fs_mkdirs(path, 0755, err);
-        if (r)
-            return r;
+        if (mkdir(path, 0755) < 0)
+            return error_errno(err, -errno, "cannot make directory %s", path);
     }
     _cleanup_free_ char *lower = lower_names(l);
     _cleanup_free_ char *dir = str_printf("../tmp/%s", strrchr(l->dir, '/') + 1);

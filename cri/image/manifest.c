@@ -81,9 +81,9 @@ static int parse_descriptor(const json_t *j, const char *field, struct descripto
 static bool layer_type_known(const char *t)
 {
     static const char *const known[] = {
-        "application/vnd.oci.image.layer.v1.tar",
-        "application/vnd.oci.image.layer.v1.tar+gzip",
-        "application/vnd.oci.image.layer.v1.tar+zstd",
+        MEDIA_OCI_LAYER,
+        MEDIA_OCI_LAYER "+gzip",
+        MEDIA_OCI_LAYER "+zstd",
         "application/vnd.oci.image.layer.nondistributable.v1.tar",
         "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
         "application/vnd.docker.image.rootfs.diff.tar",
@@ -134,6 +134,30 @@ int manifest_parse(const json_t *j, struct manifest *ret, struct error *err)
     if (r)
         manifest_done(ret);
     return r;
+}
+
+json_t *descriptor_json(const char *media_type, const char *digest, uint64_t size)
+{
+    json_t *d = json_object();
+    (void)json_object_set_new(d, "mediaType", json_text(media_type));
+    (void)json_object_set_new(d, "digest", json_text(digest));
+    (void)json_object_set_new(d, "size", json_integer((json_int_t)size));
+    return d;
+}
+
+void manifest_write(const char *config_digest, uint64_t config_size, json_t *layers,
+                    struct strbuf *ret, char ret_digest[IMAGE_ID_MAX])
+{
+    _cleanup_json_ json_t *j = json_object();
+    char hex[SHA256_HEX_LEN + 1];
+    (void)json_object_set_new(j, "schemaVersion", json_integer(2));
+    (void)json_object_set_new(j, "mediaType", json_text(MEDIA_OCI_MANIFEST));
+    (void)json_object_set_new(j, "config",
+                              descriptor_json(MEDIA_OCI_CONFIG, config_digest, config_size));
+    (void)json_object_set(j, "layers", layers);
+    json_encode(j, ret);
+    sha256_hex(ret->data, ret->len, hex);
+    (void)snprintf(ret_digest, IMAGE_ID_MAX, "sha256:%s", hex);
 }
 
 /* ---- platforms ---- */

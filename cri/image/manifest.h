@@ -12,6 +12,8 @@
 #define MEDIA_OCI_INDEX       "application/vnd.oci.image.index.v1+json"
 #define MEDIA_OCI_MANIFEST    "application/vnd.oci.image.manifest.v1+json"
 #define MEDIA_DOCKER_LIST     "application/vnd.docker.distribution.manifest.list.v2+json"
+#define MEDIA_OCI_CONFIG      "application/vnd.oci.image.config.v1+json"
+#define MEDIA_OCI_LAYER       "application/vnd.oci.image.layer.v1.tar"
 #define MEDIA_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 
 #define MANIFEST_BYTES_MAX (4U << 20) /* of a manifest, index or config */
@@ -41,6 +43,13 @@ int manifest_kind(const json_t *j, const char *content_type, enum manifest_kind 
 /* 0 or -EINVAL naming the field at fault; *ret is zeroed then. */
 int manifest_parse(const json_t *j, struct manifest *ret, struct error *err);
 void manifest_done(struct manifest *m); /* harmless on a zeroed one */
+
+/* A descriptor as JSON. New reference. */
+json_t *descriptor_json(const char *media_type, const char *digest, uint64_t size);
+/* Encodes an image manifest of a config and a list of layer descriptors (borrowed), and its digest.
+ */
+void manifest_write(const char *config_digest, uint64_t config_size, json_t *layers,
+                    struct strbuf *ret, char ret_digest[IMAGE_ID_MAX]);
 
 /* ---- platform selection ---- */
 struct platform {

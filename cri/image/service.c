@@ -1,4 +1,4 @@
-/* ImageService of CRI v1; see service.h. Import is in service_import.c. */
+/* ImageService of CRI v1; see service.h. Archives are in service_import.c and service_export.c. */
 #include "cri/image/service_private.h"
 
 #include <errno.h>
@@ -305,6 +305,7 @@ struct image_service *image_service_new(const struct image_service_options *opti
         puller_new(&service->table, options->loop, options->insecure, options->registries);
     list_init(&service->pulls);
     list_init(&service->imports);
+    list_init(&service->exports);
     return service;
 }
 
@@ -315,6 +316,7 @@ struct image_service *image_service_free(struct image_service *service)
     LIST_FOR_EACH(e, &service->pulls)
         pull_call_free(LIST_ENTRY(e, struct pull_call, entry));
     image_service_stop_imports(service);
+    image_service_stop_exports(service);
     (void)puller_free(service->puller);
     free(service);
     return NULL;
@@ -324,4 +326,5 @@ void image_service_register(struct image_service *service, struct rpc_server *se
 {
     rpc_server_add(server, methods, ARRAY_SIZE(methods), service);
     image_service_register_import(service, server);
+    image_service_register_export(service, server);
 }

@@ -1,4 +1,4 @@
-/* What service.c and service_import.c share. */
+/* What service.c, service_import.c and service_export.c share. */
 #pragma once
 
 #include "cri/image/store_private.h"
@@ -14,8 +14,10 @@ struct image_service {
     struct image_store *store;
     struct ingest_table table;
     struct puller *puller;
-    struct list pulls, imports; /* calls under way */
+    struct list pulls, imports, exports; /* calls under way */
 };
 
 void image_service_register_import(struct image_service *service, struct rpc_server *server);
 void image_service_stop_imports(struct image_service *service);
+void image_service_register_export(struct image_service *service, struct rpc_server *server);
+void image_service_stop_exports(struct image_service *service);

@@ -10,6 +10,7 @@
  *   references/<hex>.json      one name → image; <hex> is the digest of the name
  *   layers/<n>/layer.json      one unpacked layer: chain ID, diff ID, parent, size
  *   layers/<n>/fs/             its tree, with overlayfs whiteouts
+ *   layers/<n>/recipe          how its tar is made again for an export (cri/unpack/recipe.h)
  *   layers/empty/              the lower directory of an image without layers
  *   tmp/<random>/              work in progress and trees on their way out
  *   quarantine/                records that could not be read

@@ -63,6 +63,7 @@ static void load_layer(struct image_store *store, const char *dir, const char *n
     (void)get_digest(j, "parent", l.parent);
     l.bytes = get_number(j, "bytes");
     l.inodes = get_number(j, "inodes");
+    l.tar = get_number(j, "tar");
     if (l.number > store->last_number)
         store->last_number = l.number;
     map_set(&store->layers, l.chain, mem_dup(&l, sizeof(l)));

@@ -14,6 +14,7 @@ struct store_layer {
         parent[IMAGE_ID_MAX]; /* parent "": a base layer */
     unsigned number;
     uint64_t bytes, inodes;
+    uint64_t tar;    /* size of the tar that layers/<n>/recipe rebuilds; 0: it cannot be rebuilt */
     unsigned images; /* images that consist of it */
     unsigned holds;  /* ingestions under way that need it */
     bool unsure;     /* left by an earlier process without an image: possibly never synced */

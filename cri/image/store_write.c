@@ -162,6 +162,7 @@ struct store_layer *store_layer_publish(struct image_store *store, const char *d
     add_text(j, "parent", layer.parent);
     (void)json_object_set_new(j, "bytes", json_integer((json_int_t)layer.bytes));
     (void)json_object_set_new(j, "inodes", json_integer((json_int_t)layer.inodes));
+    (void)json_object_set_new(j, "tar", json_integer((json_int_t)layer.tar));
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     json_encode(j, &text);
     _cleanup_free_ char *record = fs_join(dir, "layer.json");

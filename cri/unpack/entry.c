@@ -170,11 +170,13 @@ static int write_block(int fd, const char *data, size_t len, off_t at)
     return 0;
 }
 
-static int write_data(struct layer *l, struct archive_entry *entry, int fd, const char *path,
-                      struct error *err)
+static int write_data(struct layer *l, struct archive_entry *entry, int fd, const char *base,
+                      const char *path, struct error *err)
 {
     struct archive *tar = layer_stream_tar(l->stream);
     la_int64_t size = archive_entry_size(entry), end = 0;
+    char buf[LAYER_PATH_MAX + 1];
+    const char *real = size ? layer_real_path(l, base, buf) : NULL;
     for (;;) {
         const void *data;
         size_t len;
@@ -188,12 +190,14 @@ static int write_data(struct layer *l, struct archive_entry *entry, int fd, cons
             return error_set(err, -EINVAL, "\"%.400s\": data outside the file", path);
         if ((r = write_block(fd, data, len, (off_t)at)))
             return entry_error(err, r, path, "cannot be written");
+        layer_stream_file(l->stream, data, len, real, (uint64_t)at);
         end = at + (la_int64_t)len;
         l->written += len;
+        l->result.bytes += (uint64_t)len;
     }
     if (end < size && ftruncate(fd, (off_t)size) < 0) /* a hole at the end */
         return entry_error(err, -errno, path, "cannot be written");
-    l->result.bytes += ((uint64_t)end + 4095) & ~(uint64_t)4095;
+    l->result.bytes += (uint64_t)(-end & 4095); /* disks give whole blocks */
     return 0;
 }
 
@@ -206,7 +210,7 @@ static int make_file(struct layer *l, struct archive_entry *entry, int dirfd, co
         openat(dirfd, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return entry_error(err, -errno, path, "cannot be made");
-    int r = write_data(l, entry, fd, path, err);
+    int r = write_data(l, entry, fd, base, path, err);
     if (!r)
         r = set_attributes_fd(l, entry, fd, path, err);
     struct timespec t[2] = {mtime_of(entry), mtime_of(entry)};

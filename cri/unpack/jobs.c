@@ -9,11 +9,15 @@
 
 #include "base/fs.h"
 #include "base/json.h"
+#include "cri/unpack/export.h"
 #include "cri/unpack/layer.h"
 #include "cri/unpack/members.h"
 
 #define BLOB_FD     3
 #define PROGRESS_FD 4
+
+#define EXPORT_LIST_FD 3
+#define EXPORT_OUT_FD  4
 
 /* The root of an overlay is that of its upper directory alone: it takes over what the parent's has.
  * @lower is "12/fs:11/fs…", the topmost first. */
@@ -40,6 +44,31 @@ static int inherit_root(const char *lower, const char *upper, struct error *err)
     return futimens(to, times) < 0 ? error_errno(err, -errno, "%s", upper) : 0;
 }
 
+/* What the confined process does. */
+static int unpack(const struct layer_target *target, int recipe_fd, uint64_t size, json_t *answer,
+                  struct error *err)
+{
+    struct blob_source blob;
+    blob_source_init(&blob, BLOB_FD, PROGRESS_FD, size);
+    _cleanup_(recipe_freep) struct recipe *recipe = recipe_new(recipe_fd);
+    _cleanup_(layer_stream_freep) struct layer_stream *stream =
+        layer_stream_new(&blob.source, recipe, err);
+    struct layer_result result = {.bytes = 0};
+    uint64_t tar_size = 0;
+    struct stat st;
+    int r = stream ? layer_apply(target, stream, &result, err) : err->code;
+    if (r || (r = recipe_finish(recipe, &tar_size, err)))
+        return r;
+    if (fstat(recipe_fd, &st) == 0)
+        result.bytes += (uint64_t)st.st_blocks * 512;
+    (void)json_object_set_new(answer, "diffID", json_text(result.diff_id));
+    (void)json_object_set_new(answer, "bytes", json_integer((json_int_t)result.bytes));
+    (void)json_object_set_new(answer, "inodes", json_integer((json_int_t)result.inodes));
+    (void)json_object_set_new(answer, "ignored", json_integer((json_int_t)result.ignored));
+    (void)json_object_set_new(answer, "tar", json_integer((json_int_t)tar_size));
+    return 0;
+}
+
 static int apply(const struct confine_filter *filter, int argc, char **argv, json_t *answer,
                  struct error *err)
 {
@@ -62,6 +91,11 @@ static int apply(const struct confine_filter *filter, int argc, char **argv, jso
     if (later < 0)
         return error_errno(err, -errno, "cannot make notes in %s", argv[3]);
     target.later_fd = later;
+    _cleanup_free_ char *recipe_path = str_printf("%s/layer/recipe", argv[3]);
+    _cleanup_close_ int recipe_fd =
+        open(recipe_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (recipe_fd < 0)
+        return error_errno(err, -errno, "%s", recipe_path);
     int r = *lower ? inherit_root(lower, upper, err) : 0;
     if (r ||
         (r = confine_root(upper, root, options, upper, options ? &target.upper_fd : NULL, err)))
@@ -75,19 +109,7 @@ static int apply(const struct confine_filter *filter, int argc, char **argv, jso
         target.upper_fd = root_fd;
     if ((r = confine_privileges(filter, err)))
         return r;
-    struct blob_source blob;
-    blob_source_init(&blob, BLOB_FD, PROGRESS_FD, size);
-    _cleanup_(layer_stream_freep) struct layer_stream *stream = layer_stream_new(&blob.source, err);
-    if (!stream)
-        return err->code;
-    struct layer_result result = {.bytes = 0};
-    if ((r = layer_apply(&target, stream, &result, err)))
-        return r;
-    (void)json_object_set_new(answer, "diffID", json_text(result.diff_id));
-    (void)json_object_set_new(answer, "bytes", json_integer((json_int_t)result.bytes));
-    (void)json_object_set_new(answer, "inodes", json_integer((json_int_t)result.inodes));
-    (void)json_object_set_new(answer, "ignored", json_integer((json_int_t)result.ignored));
-    return 0;
+    return unpack(&target, recipe_fd, size, answer, err);
 }
 
 struct pipe_source {
@@ -144,6 +166,13 @@ static int remove_trees(const struct confine_filter *filter, int argc, char **ar
     return r;
 }
 
+static int export(const struct confine_filter *filter, struct error *err)
+{
+    _cleanup_json_ json_t *list = export_list_read(EXPORT_LIST_FD, err);
+    int r = list ? confine(filter, err) : -EINVAL;
+    return r ? r : export_write(list, EXPORT_OUT_FD, err);
+}
+
 static int sync_store(struct error *err)
 {
     _cleanup_close_ int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -160,9 +189,12 @@ static int run(const struct confine_filter *filter, int argc, char **argv, json_
         return members(filter, answer, err);
     if (str_eq(job, "remove"))
         return remove_trees(filter, argc, argv, err);
+    if (str_eq(job, "export"))
+        return export(filter, err);
     if (str_eq(job, "sync"))
         return sync_store(err);
-    return error_set(err, -EINVAL, "usage: coracle-unpack serve|apply|members|remove|sync …");
+    return error_set(err, -EINVAL,
+                     "usage: coracle-unpack serve|apply|members|remove|export|sync …");
 }
 
 void job_answer(int fd, json_t *answer, const struct error *err)

@@ -129,9 +129,29 @@ int layer_parent(struct layer *l, const char *path, struct error *err)
     if (l->parent_fd >= 0 && str_eq(l->parent, path))
         return l->parent_fd;
     layer_forget_parent(l);
+    l->parent_known = false;
     l->parent_fd = layer_open_dir(l, path, true, err);
     (void)snprintf(l->parent, sizeof(l->parent), "%s", path);
     return l->parent_fd;
+}
+
+static int name_of(int dirfd, char out[LAYER_PATH_MAX + 1])
+{
+    return fchdir(dirfd) < 0 || !getcwd(out, LAYER_PATH_MAX + 1) ? -errno : 0;
+}
+
+const char *layer_real_path(struct layer *l, const char *base, char *out)
+{
+    size_t len = strlen(l->root);
+    if (!l->parent_known && name_of(l->parent_fd, l->parent_real))
+        return NULL;
+    l->parent_known = true;
+    if (strncmp(l->parent_real, l->root, len) != 0 || l->parent_real[len] != '/')
+        len = strlen(l->parent_real); /* the root itself */
+    const char *dir = l->parent_real + len;
+    dir += *dir == '/';
+    int n = snprintf(out, LAYER_PATH_MAX + 1, "%s%s%s", dir, *dir ? "/" : "", base);
+    return n > LAYER_PATH_MAX ? NULL : out;
 }
 
 /* Every 64 MB: a layer must not fill the disk (a small archive can hold a lot of zeros). */
@@ -217,7 +237,13 @@ int layer_apply(const struct layer_target *target, struct layer_stream *stream,
             (void)close(fd);
         return error_errno(err, code, "cannot make notes");
     }
-    int r = keep_root_time(&l, err);
+    int r = name_of(target->root_fd, l.root);
+    if (r)
+        (void)error_errno(err, r, "cannot tell where the layer is");
+    else
+        r = keep_root_time(&l, err);
+    if (str_eq(l.root, "/"))
+        l.root[0] = '\0';
     if (!r)
         r = apply_all(&l, err);
     layer_forget_parent(&l);

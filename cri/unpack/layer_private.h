@@ -16,6 +16,9 @@ struct layer {
     uint64_t copied;                 /* hard links that copied their source up from a parent */
     char parent[LAYER_PATH_MAX + 1]; /* the directory that parent_fd is; valid when it is >= 0 */
     int parent_fd;
+    char root[LAYER_PATH_MAX + 1];        /* path of the merged view, as getcwd() says it */
+    char parent_real[LAYER_PATH_MAX + 1]; /* that of parent_fd in it, links resolved; valid when: */
+    bool parent_known;
 };
 
 /* Opens the directory @path ("" is the root) in the merged view, making what is missing (mode 0755)
@@ -23,6 +26,9 @@ struct layer {
 int layer_open_dir(struct layer *l, const char *path, bool make, struct error *err);
 /* The same through the one-entry cache; the descriptor is borrowed. */
 int layer_parent(struct layer *l, const char *path, struct error *err);
+/* Where @base in that directory really is, links on the way resolved; NULL when it cannot be told.
+ * Changes the current directory. @out has LAYER_PATH_MAX + 1 bytes. */
+const char *layer_real_path(struct layer *l, const char *base, char *out);
 /* Forgets the cached directory: something on the way to it may have been replaced. */
 void layer_forget_parent(struct layer *l);
 

@@ -50,6 +50,7 @@ struct layer_stream {
     struct stream_source *source;
     struct archive *raw, *tar;
     struct digest *digest;
+    struct recipe *recipe; /* NULL: none is wanted */
     bool raw_ended;
     struct error failure; /* of the source, more telling than libarchive's text */
     char in[CHUNK], out[CHUNK];
@@ -61,6 +62,13 @@ static la_ssize_t read_compressed(_unused_ struct archive *a, void *arg, const v
     ssize_t n = s->source->read(s->source, s->in, sizeof(s->in), &s->failure);
     *buf = s->in;
     return n < 0 ? ARCHIVE_FATAL : n;
+}
+
+/* How much of the tar its reader has done with. */
+static uint64_t position(const struct layer_stream *s)
+{
+    la_int64_t n = archive_filter_bytes(s->tar, 0);
+    return n > 0 ? (uint64_t)n : 0;
 }
 
 /* The next uncompressed bytes, digested. 0 at the end, -1 on failure. */
@@ -79,7 +87,16 @@ static ssize_t next_plain(struct layer_stream *s)
     if (n == 0)
         s->raw_ended = true;
     digest_add(s->digest, s->out, (size_t)n);
+    if (s->recipe)
+        recipe_bytes(s->recipe, s->out, (size_t)n, position(s));
     return n;
+}
+
+void layer_stream_file(struct layer_stream *s, const void *data, size_t len, const char *path,
+                       uint64_t offset)
+{
+    if (s->recipe)
+        recipe_file(s->recipe, position(s), data, len, path, offset);
 }
 
 static la_ssize_t read_plain(_unused_ struct archive *a, void *arg, const void **buf)
@@ -114,10 +131,12 @@ static int open_raw(struct layer_stream *s, struct error *err)
     return 0;
 }
 
-struct layer_stream *layer_stream_new(struct stream_source *source, struct error *err)
+struct layer_stream *layer_stream_new(struct stream_source *source, struct recipe *recipe,
+                                      struct error *err)
 {
     struct layer_stream *s = mem_zalloc(sizeof(*s));
     s->source = source;
+    s->recipe = recipe;
     s->raw = archive_read_new();
     s->tar = archive_read_new();
     s->digest = digest_new();

@@ -9,6 +9,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "cri/unpack/recipe.h"
 
 /* Where compressed bytes come from. Returns the count (0 at the end) or -errno with @err. */
 struct stream_source {
@@ -27,10 +28,16 @@ void blob_source_init(struct blob_source *b, int fd, int progress_fd, uint64_t s
 
 struct layer_stream;
 
-/* Opens the tar inside. Returns NULL with @err. @source is borrowed. */
-struct layer_stream *layer_stream_new(struct stream_source *source, struct error *err);
+/* Opens the tar inside. Returns NULL with @err. @source is borrowed, as is @recipe (may be NULL),
+ * in which what passes is noted. */
+struct layer_stream *layer_stream_new(struct stream_source *source, struct recipe *recipe,
+                                      struct error *err);
 struct layer_stream *layer_stream_free(struct layer_stream *s); /* returns NULL */
 DEFINE_CLEANUP(struct layer_stream *, layer_stream_free);
+/* The block that archive_read_data_block() just gave is what @path holds from @offset on; NULL when
+ * that has no name. */
+void layer_stream_file(struct layer_stream *s, const void *data, size_t len, const char *path,
+                       uint64_t offset);
 /* The tar reader: archive_read_next_header() and so on. */
 struct archive *layer_stream_tar(struct layer_stream *s);
 /* Sets @err to what went wrong when a call on the tar reader failed. Returns -errno. */

@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)mkdir(root_path, 0755);
     struct memory m = {.source = {.read = memory_read}, .data = data, .len = size};
     struct error err = ERROR_INIT;
-    struct layer_stream *s = layer_stream_new(&m.source, &err);
+    struct layer_stream *s = layer_stream_new(&m.source, NULL, &err);
     if (s) {
         _cleanup_close_ int root = open(root_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         _cleanup_close_ int later = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -1,53 +1,8 @@
 #!/usr/bin/env bash
 # Images: import of archives, pulls from a real registry, what layers may and may not do. All of it in
 # a network namespace of its own: registries listen on its loopback.
-if [ -z "${IMAGES_NETNS:-}" ]; then
-    export IMAGES_NETNS=coracle-images-$$
-    ip netns add $IMAGES_NETNS 2>/dev/null || { echo "1..0 # SKIP needs root and network namespaces"; exit 0; }
-    trap 'ip netns del $IMAGES_NETNS' EXIT
-    trap 'exit 130' INT TERM
-    ip -n $IMAGES_NETNS link set lo up
-    nsenter --net=/run/netns/$IMAGES_NETNS bash "$0" "$@"
-    exit $?
-fi
-. "$(dirname "$0")/../lib/tap.sh"
-. "$TOP/tests/lib/images.sh"
-
+. "$(dirname "$0")/../lib/imagestore.sh"
 command -v docker-registry >/dev/null || skip_all "needs docker-registry"
-
-STORE=$T/var/lib/coracle/images
-start_cri() {
-    "$B/libexec/coracle/coracle-cri" --root "$T" --v 4 >>"$T/cri.log" 2>&1 &
-    CRI=$!
-    eventually 20 images fsinfo
-}
-stop_cri() {
-    kill "${1:--TERM}" "$CRI" 2>/dev/null
-    wait "$CRI" 2>/dev/null
-}
-images() { "$B/tests/bin/images" "$T/run/coracle/cri.sock" "$@"; }
-CRI=
-at_end eval '[ -z "$CRI" ] || stop_cri'
-# The layer directories of an image, top first; its merged tree mounted at $1.
-layers_of() { # NAME
-    images info "$1" | sed -n 's/^info //p' | jq -r .chainID >"$T/top"
-    local chain n out=
-    chain=$(cat "$T/top")
-    while [ -n "$chain" ]; do
-        n=$(grep -l "\"chain\":\"$chain\"" "$STORE"/layers/*/layer.json) || return 1
-        out=$out${out:+:}$(dirname "$n")/fs
-        chain=$(jq -r .parent "$n")
-    done
-    echo "$out"
-}
-merged() { # NAME DIR
-    local lower
-    lower=$(layers_of "$1") || return 1
-    mkdir -p "$2"
-    mount -t overlay overlay -o "lowerdir=$lower:$STORE/layers/empty" "$2" || return 1
-    at_end eval "! mountpoint -q $2 || umount $2"
-}
-hex() { sha256sum "$1" | cut -d' ' -f1; }
 
 start_cri || bail "coracle-cri does not start: $(tail -5 "$T/cri.log")"
 
@@ -343,7 +298,7 @@ is "$(find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'gone-*' | wc -l)" 0 "tm
 kill $small
 wait $small
 umount "$T/m"
-images list | sed -n 's/^id //p' | while read -r id; do images remove "$id"; done
+remove_all
 is "$(images list)" "" "all images removed"
 is "$(images fsinfo | cut -d' ' -f2-)" "bytes 0 inodes 0" "and their space is free"
 ok "their layers too" eventually 20 eval "[ \"\$(ls '$STORE/layers')\" = empty ] && [ -z \"\$(ls '$STORE/tmp')\" ]"

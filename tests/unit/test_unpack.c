@@ -111,7 +111,7 @@ static int apply(const struct strbuf *tar, const char *dir, struct layer_result 
                  struct error *err)
 {
     struct memory m = {.source = {.read = memory_read}, .data = tar->data, .len = tar->len};
-    _cleanup_(layer_stream_freep) struct layer_stream *s = layer_stream_new(&m.source, err);
+    _cleanup_(layer_stream_freep) struct layer_stream *s = layer_stream_new(&m.source, NULL, err);
     if (!s)
         return -EINVAL;
     _cleanup_close_ int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

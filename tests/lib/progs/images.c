@@ -2,6 +2,7 @@
  * A client of the image services that knows only the protocols (CRI v1 and coracle.images.v1).
  *
  *   images SOCKET import FILE [NAME]      prints "ID NAME…" for each image
+ *   images SOCKET export FILE NAME…       "-": standard output
  *   images SOCKET pull NAME [USER:PASS[@SERVER]]   prints the image's reference
  *   images SOCKET list | status NAME | info NAME | remove NAME | fsinfo
  *
@@ -91,7 +92,7 @@ static void on_imported(void *arg, const ProtobufCMessage *message)
     }
 }
 
-static void on_import_end(void *arg, enum rpc_status status, const char *message)
+static void on_stream_end(void *arg, enum rpc_status status, const char *message)
 {
     finish(arg, status, message);
 }
@@ -101,7 +102,7 @@ static int import_archive(struct client *c, const char *file, const char *name)
     static const struct rpc_method method = {"/coracle.images.v1.Images/Import",
                                              &coracle__images__v1__import_response__descriptor};
     static const struct rpc_stream_events events = {
-        .on_message = on_imported, .on_end = on_import_end, .on_writable = send_chunks};
+        .on_message = on_imported, .on_end = on_stream_end, .on_writable = send_chunks};
     c->fd = str_eq(file, "-") ? 0 : open(file, O_RDONLY | O_CLOEXEC);
     c->name = name;
     if (c->fd < 0) {
@@ -110,6 +111,40 @@ static int import_archive(struct client *c, const char *file, const char *name)
     }
     c->stream = rpc_client_stream(c->rpc, &method, NULL, false, DEADLINE_MS, &events, c);
     send_chunks(c);
+    return loop_run(c->loop);
+}
+
+/* ---- export ---- */
+
+static void on_chunk(void *arg, const ProtobufCMessage *message)
+{
+    struct client *c = arg;
+    const Coracle__Images__V1__ExportResponse *r = (const void *)message;
+    for (size_t at = 0; at < r->chunk.len;) {
+        ssize_t n = write(c->fd, r->chunk.data + at, r->chunk.len - at);
+        if (n <= 0) {
+            perror("write");
+            exit(1);
+        }
+        at += (size_t)n;
+    }
+}
+
+static int export_images(struct client *c, const char *file, char **names, size_t count)
+{
+    static const struct rpc_method method = {"/coracle.images.v1.Images/Export",
+                                             &coracle__images__v1__export_response__descriptor};
+    static const struct rpc_stream_events events = {.on_message = on_chunk,
+                                                    .on_end = on_stream_end};
+    Coracle__Images__V1__ExportRequest q = CORACLE__IMAGES__V1__EXPORT_REQUEST__INIT;
+    q.names = names;
+    q.n_names = count;
+    c->fd = str_eq(file, "-") ? 1 : open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (c->fd < 0) {
+        (void)fprintf(stderr, "%s: %s\n", file, strerror(errno));
+        return 1;
+    }
+    c->stream = rpc_client_stream(c->rpc, &method, &q.base, true, DEADLINE_MS, &events, c);
     return loop_run(c->loop);
 }
 
@@ -213,13 +248,16 @@ static int run(struct client *c, int argc, char **argv)
         return call(c, &ImageFsInfo, &info.base, print_fsinfo);
     if (name && str_eq(verb, "import"))
         return import_archive(c, name, argc > 4 ? argv[4] : "");
+    if (name && str_eq(verb, "export"))
+        return export_images(c, name, argv + 4, (size_t)(argc - 4));
     if (name && str_eq(verb, "pull"))
         return pull(c, &spec, argc > 4 ? argv[4] : NULL);
     if (name && (status.verbose || str_eq(verb, "status")))
         return call(c, &ImageStatus, &status.base, print_status);
     if (name && str_eq(verb, "remove"))
         return call(c, &RemoveImage, &gone.base, print_nothing);
-    (void)fprintf(stderr, "usage: images SOCKET import|pull|list|status|info|remove|fsinfo …\n");
+    (void)fprintf(stderr,
+                  "usage: images SOCKET import|export|pull|list|status|info|remove|fsinfo …\n");
     return 2;
 }
 
