@@ -75,7 +75,8 @@ int main(int argc, char **argv)
                                    .bridge = "coracle0",
                                    .cgroup_driver = "cgroupfs",
                                    .cgroup_root = "/",
-                                   .log_max_files = 4};
+                                   .log_max_files = 4,
+                                   .docker_config = "/root/.docker/config.json"};
     int verbosity = 0;
     bool help = false, cleanup = false;
     const struct option_def defs[] = {
@@ -105,6 +106,8 @@ int main(int argc, char **argv)
          "rotate a container's log before it grows beyond (0: leave that to the kubelet)"},
         {"container-log-max-files", 0, OPTION_INT, &opts.log_max_files, "N",
          "rotated logs to keep of a container (4)"},
+        {"docker-config", 0, OPTION_STRING, &opts.docker_config, "FILE",
+         "credentials of registries, as docker keeps them (/root/.docker/config.json); \"\": none"},
         {"libexec", 0, OPTION_STRING, &opts.libexec, "DIR",
          "directory of coracle-shim and its companions (beside this program)"},
         {"cleanup", 0, OPTION_BOOL, &cleanup, NULL, "remove everything from the host and exit"},

@@ -106,10 +106,14 @@ static int open_images(struct runtime *rt, struct error *err)
     if (!rt->images)
         return err && err->code ? err->code : -EIO;
     _cleanup_free_ char *registries = daemon_path(rt->opts->root, "/etc/coracle/registries.yaml");
+    _cleanup_free_ char *docker_config = str_eq(rt->opts->docker_config, "")
+                                             ? NULL
+                                             : daemon_path(rt->opts->root, rt->opts->docker_config);
     const struct image_service_options so = {.loop = rt->loop,
                                              .store = rt->images,
                                              .insecure = &rt->opts->insecure,
-                                             .registries = registries};
+                                             .registries = registries,
+                                             .docker_config = docker_config};
     rt->image_service = image_service_new(&so);
     return 0;
 }

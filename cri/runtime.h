@@ -35,7 +35,8 @@ struct runtime_options {
     int cni_timeout_s;                       /* 0: network.h's */
     const char *cgroup_driver;               /* "cgroupfs" */
     const char *cgroup_root;                 /* "/": below which our own groups are made */
-    const char *libexec; /* where coracle-shim and its companions are; NULL: beside us */
+    const char *libexec;       /* where coracle-shim and its companions are; NULL: beside us */
+    const char *docker_config; /* docker's config.json, below root; "": none */
     struct option_list insecure;
     int log_max_bytes; /* rotate a container's log beyond this; 0: the kubelet does */
     int log_max_files; /* rotated files to keep */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cri/image/docker_config.h"
 #include "cri/image/registries.h"
 #include "cri/image/store_private.h"
 
@@ -274,7 +275,8 @@ static int try_endpoints(struct pull *p, struct error *err)
 /* ---- the puller ---- */
 
 struct puller *puller_new(struct ingest_table *table, struct loop *loop,
-                          const struct option_list *insecure, const char *registries)
+                          const struct option_list *insecure, const char *registries,
+                          const char *docker_config)
 {
     struct puller *puller = mem_zalloc(sizeof(*puller));
     puller->table = table;
@@ -282,6 +284,7 @@ struct puller *puller_new(struct ingest_table *table, struct loop *loop,
     puller->http = http_client_new(loop);
     puller->insecure = insecure;
     puller->registries = str_dup(registries);
+    puller->docker_config = str_dup(docker_config);
     list_init(&puller->pulls);
     return puller;
 }
@@ -300,6 +303,7 @@ struct puller *puller_free(struct puller *puller)
     }
     (void)http_client_free(puller->http);
     free(puller->registries);
+    free(puller->docker_config);
     free(puller);
     return NULL;
 }
@@ -335,13 +339,19 @@ static int make_registries(struct pull *p, const struct registry_auth *auth, str
     const struct puller *puller = p->puller;
     _cleanup_(registries_freep) struct registries *config =
         registries_load(puller->registries, err);
-    if (!config)
+    _cleanup_(docker_config_freep) struct docker_config *docker =
+        config ? docker_config_load(puller->docker_config, err) : NULL;
+    if (!docker)
         return err->code;
     struct registry_endpoint *endpoints = registries_endpoints(
         config, p->ref.host, p->ref.path, auth, puller->insecure, &p->n_endpoints);
     p->endpoints = mem_zalloc((p->n_endpoints + 1) * sizeof(struct registry *));
-    for (size_t i = 0; i < p->n_endpoints; i++)
-        p->endpoints[i] = registry_new(puller->loop, puller->http, &endpoints[i]);
+    for (size_t i = 0; i < p->n_endpoints; i++) {
+        struct registry_endpoint *e = &endpoints[i];
+        if (!registry_auth_given(&e->auth))
+            (void)docker_config_find(docker, e->host, e->repository, &e->auth);
+        p->endpoints[i] = registry_new(puller->loop, puller->http, e);
+    }
     (void)registry_endpoints_free(endpoints, p->n_endpoints);
     return 0;
 }

@@ -11,10 +11,12 @@
 struct puller;
 struct pull_wait;
 
-/* @table and @insecure are borrowed. @registries is the path of registries.yaml, read whenever a
- * pull begins (registries.h); NULL: none. */
+/* @table and @insecure are borrowed. @registries is the path of registries.yaml, @docker_config
+ * that of docker's config.json (registries.h, docker_config.h), both read whenever a pull begins;
+ * NULL: none. */
 struct puller *puller_new(struct ingest_table *table, struct loop *loop,
-                          const struct option_list *insecure, const char *registries);
+                          const struct option_list *insecure, const char *registries,
+                          const char *docker_config);
 struct puller *puller_free(struct puller *puller); /* stops all pulls, no callbacks; returns NULL */
 
 /* Pulls what @name says, for this machine's platform. @cb is called once, later: the image, or NULL

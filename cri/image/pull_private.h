@@ -11,7 +11,8 @@ struct puller {
     struct loop *loop;
     struct http_client *http;
     const struct option_list *insecure;
-    char *registries; /* path of registries.yaml; NULL: none */
+    char *registries;    /* path of registries.yaml; NULL: none */
+    char *docker_config; /* path of docker's config.json; NULL: none */
     struct list pulls;
 };
 

@@ -252,14 +252,9 @@ static void add_mirror(const struct registries *r, const char *url, json_t *rule
     e->prefix = str_dup(path[strspn(path, "/")] ? path : "/v2");
     while (str_ends(e->prefix, "/"))
         e->prefix[strlen(e->prefix) - 1] = '\0';
+    e->host = TAKE_PTR(name);
     e->repository = rewritten(rules, repository);
-    apply_config(r, name, true, e);
-}
-
-static bool given(const struct registry_auth *a)
-{
-    return (a->username && *a->username) || (a->encoded && *a->encoded) ||
-           (a->identity_token && *a->identity_token) || (a->registry_token && *a->registry_token);
+    apply_config(r, e->host, true, e);
 }
 
 struct registry_endpoint *registries_endpoints(const struct registries *r, const char *host,
@@ -281,10 +276,11 @@ struct registry_endpoint *registries_endpoints(const struct registries *r, const
     struct registry_endpoint *own = &out[n++];
     own->base = registry_base(host, insecure);
     own->prefix = str_dup("/v2");
+    own->host = str_dup(host);
     own->repository = str_dup(repository);
     if (registry_auth_is_for(auth, host))
         own->auth = *auth;
-    apply_config(r, host, !given(&own->auth), own);
+    apply_config(r, host, !registry_auth_given(&own->auth), own);
     *ret_count = n;
     return out;
 }
@@ -294,6 +290,7 @@ struct registry_endpoint *registry_endpoints_free(struct registry_endpoint *list
     for (size_t i = 0; i < count; i++) {
         free(list[i].base);
         free(list[i].prefix);
+        free(list[i].host);
         free(list[i].repository);
     }
     free(list);

@@ -59,6 +59,12 @@ bool registry_auth_is_for(const struct registry_auth *auth, const char *host)
     return len == strlen(host) && !strncasecmp(start, host, len);
 }
 
+bool registry_auth_given(const struct registry_auth *a)
+{
+    return (a->username && *a->username) || (a->encoded && *a->encoded) ||
+           (a->identity_token && *a->identity_token) || (a->registry_token && *a->registry_token);
+}
+
 static char *text_or_null(const char *s)
 {
     return s && *s ? str_dup(s) : NULL;

@@ -19,10 +19,14 @@ struct registry_auth {
     const char *server;         /* the registry they are for, not sent to another; "": any */
 };
 
+/* Whether there is anything in it. */
+bool registry_auth_given(const struct registry_auth *auth);
+
 /* One place to ask for a repository: the registry itself, or a mirror. */
 struct registry_endpoint {
     char *base;                /* "https://host:port" */
     char *prefix;              /* "/v2" */
+    char *host;                /* as names and configuration say it: "docker.io", "host:port" */
     char *repository;          /* "library/nginx" */
     struct registry_auth auth; /* borrowed strings */
     bool has_tls;

@@ -301,8 +301,8 @@ struct image_service *image_service_new(const struct image_service_options *opti
     struct image_service *service = mem_zalloc(sizeof(*service));
     service->store = options->store;
     ingest_table_init(&service->table, options->store);
-    service->puller =
-        puller_new(&service->table, options->loop, options->insecure, options->registries);
+    service->puller = puller_new(&service->table, options->loop, options->insecure,
+                                 options->registries, options->docker_config);
     list_init(&service->pulls);
     list_init(&service->imports);
     list_init(&service->exports);

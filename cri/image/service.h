@@ -15,6 +15,7 @@ struct image_service_options {
     struct image_store *store;          /* borrowed */
     const struct option_list *insecure; /* registries spoken to over plain HTTP; borrowed */
     const char *registries;             /* path of registries.yaml (registries.h); may be NULL */
+    const char *docker_config;          /* path of docker's config.json; may be NULL */
 };
 
 struct image_service *image_service_new(const struct image_service_options *options);

@@ -50,18 +50,6 @@ for i in 1 2 3 4; do images pull "$REGISTRY/lib/busybox:1" >"$T/pull.$i" & pids[
 wait "${pids[@]}"
 is "$(cat "$T"/pull.[1-4] | sort -u | wc -l)" 1 "four pulls of one image at once agree"
 
-# ---- authentication ----
-# bcrypt of "secret"
-printf 'user:%s\n' '$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a' >"$T/htpasswd"
-open_registry=$REGISTRY
-start_registry htpasswd "$T/htpasswd" || bail "no registry"
-push "$hello" private/hello:v1 --dest-creds user:secret
-like "$(images pull "$REGISTRY/private/hello:v1" 2>&1)" "^PERMISSION_DENIED: .*401 Unauthorized.*credentials" "without credentials: denied, with the reason"
-like "$(images pull "$REGISTRY/private/hello:v1" user:wrong 2>&1)" "^PERMISSION_DENIED: .*credentials were refused" "with wrong ones"
-is "$(images pull "$REGISTRY/private/hello:v1" user:secret)" "$ID" "with the right ones"
-private=$REGISTRY
-REGISTRY=$open_registry
-
 # ---- restart and crash ----
 before=$(images list)
 stop_cri -KILL
@@ -157,86 +145,8 @@ is "$(cat "$T/victim")" "untouched" "no attack wrote outside"
 is "$(ls -A /coracle-escaped "$T/coracle-escaped" "$STORE/coracle-escaped" "$STORE"/*/coracle-escaped 2>/dev/null)" "" "nor made a file outside"
 is "$(find "$STORE/tmp" -mindepth 1 -maxdepth 1 ! -name 'gone-*' | wc -l)" 0 "refused images leave nothing behind"
 
-# ---- a registry that lies ----
-port=$(free_port)
-python3 "$TOP/tests/lib/bad_registry.py" "$port" "$hello" 2>"$T/bad.log" &
-at_end kill $!
-eventually 10 curl -s -o "$T/.x" "http://127.0.0.1:$port/v2/" || bail "$(cat "$T/bad.log")"
-bad=127.0.0.1:$port
-images remove "$ID"
-like "$(images pull "$bad/wrong-layer:v1" 2>&1)" "^DATA_LOSS: .*layer sha256:" "a layer with another digest"
-like "$(images pull "$bad/wrong-config:v1" 2>&1)" "^DATA_LOSS: " "a config with another digest"
-like "$(images pull "$bad/wrong-manifest@sha256:$(printf '%064d' 7)" 2>&1)" "^DATA_LOSS: " "a manifest with another digest"
-like "$(images pull "$bad/wrong-diff:v1" 2>&1)" "^INVALID_ARGUMENT: .*uncompressed digest" "a layer that unpacks to something else"
-like "$(images pull "$bad/wrong-type:v1" 2>&1)" "^INVALID_ARGUMENT: " "a manifest that is an index too"
-like "$(images pull "$bad/too-long:v1" 2>&1)" "^DATA_LOSS: .*more than its size" "a layer longer than it says"
-like "$(images pull "$bad/other-platform:v1" 2>&1)" "^NOT_FOUND: .*windows/amd64" "an index without our platform names those it has"
-like "$(images pull "$bad/foreign-realm:v1" 2>&1)" "^(PERMISSION_DENIED|UNAVAILABLE): " "a token service that is not there"
-is "$(images pull "$bad/index:v1")" "$ID" "an index, by platform"
-images remove "$ID"
-is "$(images pull "$bad/interrupted:v1")" "$ID" "a download that breaks off twice is resumed"
-is "$(curl -s "http://$bad/log" | grep -c 'interrupted.*bytes=[1-9]')" 2 "from where it stopped"
-images remove "$ID"
-is "$(images pull "$bad/redirected:v1" user:secret)" "$ID" "a redirect to another host"
-is "$(curl -s "http://$bad/log" | grep -c 'storage.*Authorization')" 0 "goes without the credentials"
-images remove "$ID"
-is "$(images pull "$bad/token:v1" user:secret)" "$ID" "a token service"
-like "$(curl -s "http://$bad/log")" "token scope=repository:token:pull service=bad user:secret" "which got scope and credentials"
-
-images remove "$ID"
-is "$(images pull "$bad/token:v1" user:secret@other.example:5000 2>&1)" "$ID" "credentials for another registry"
-like "$(curl -s "http://$bad/log" | grep '^token scope' | tail -1)" "nobody" "are not sent to this one"
-
-images remove "$ID"
-is "$(images pull "$bad/expired:v1" user:secret)" "$ID" "a token that expires in the middle of a layer is asked for anew"
-is "$(curl -s "http://$bad/log" | grep -c '^token scope=repository:expired')" 3 "each time"
-images remove "$ID"
-is "$(images pull "$bad/busy:v1")" "$ID" "a busy registry is asked again when it says"
-like "$(images pull "$bad/too-busy:v1" 2>&1)" "^UNAVAILABLE: .*429 Too Many Requests: slow down" "unless that is too long"
-
-# A registry over TLS that nobody vouches for: loopback, but not a name that means this machine.
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=registry.test \
-    -addext subjectAltName=IP:127.0.0.2 -keyout "$T/key.pem" -out "$T/cert.pem" 2>/dev/null
-tls_port=$(free_port)
-python3 "$TOP/tests/lib/bad_registry.py" "$tls_port" "$hello" "$T/cert.pem" "$T/key.pem" 2>>"$T/bad.log" &
-at_end kill $!
-eventually 10 curl -sk -o "$T/.x" "https://127.0.0.2:$tls_port/v2/" || bail "$(cat "$T/bad.log")"
-like "$(images pull "127.0.0.2:$tls_port/hello:v1" 2>&1)" "^[A-Z]+: .*https://127.0.0.2:$tls_port/v2/hello/manifests/v1: .*certificate" \
-    "a certificate that nobody vouches for is refused, and said"
-
-# ---- mirrors ----
-mkdir -p "$T/etc/coracle"
-mirrors() { cat >"$T/etc/coracle/registries.yaml"; }
-mirrors <<END
-mirrors:
-  first.test:
-    endpoint: ["http://127.0.0.1:1", "http://$REGISTRY"]
-    rewrite: {"^app/(.*)": "lib/\$1"}
-  private.test: {endpoint: ["http://$private"]}
-  token.test: {endpoint: ["http://$bad"], rewrite: {"^.*": token}}
-  ca.test: {endpoint: ["https://127.0.0.2:$tls_port"]}
-  none.test: {endpoint: ["http://127.0.0.1:1", "http://$REGISTRY"]}
-configs:
-  "$private": {auth: {username: user, password: secret}}
-  "127.0.0.2:$tls_port": {tls: {ca_file: "$T/cert.pem"}}
-END
-images remove "$ID"
-is "$(images pull first.test/app/hello:v1)" "$ID" "the second mirror answers, under another name"
-is "$(images status first.test/app/hello:v1 | sed -n 's/^tag //p')" "first.test/app/hello:v1" "the image keeps its own"
-images remove "$ID"
-is "$(images pull private.test/private/hello:v1)" "$ID" "a mirror with credentials of its own"
-images remove "$ID"
-is "$(images pull token.test/x:v1 user:secret)" "$ID" "a mirror with a token service"
-like "$(curl -s "http://$bad/log" | grep '^token scope=repository:token' | tail -1)" "nobody" "does not get the request's credentials"
-images remove "$ID"
-is "$(images pull ca.test/hello:v1)" "$ID" "a mirror with a certificate authority of its own"
-like "$(images pull none.test/nothing:v1 2>&1)" "127.0.0.1:1/v2/nothing.*$REGISTRY/v2/nothing/manifests/v1: 404.*https://none.test/v2/nothing" \
-    "when all fail, each endpoint and its answer are named"
-echo 'mirrors: {a.test: {endpoints: []}}' | mirrors
-like "$(images pull "$REGISTRY/lib/hello:v1" 2>&1)" "^INVALID_ARGUMENT: .*registries.yaml: mirrors.a.test.endpoints is not known" "a wrong registries.yaml names the field"
-rm "$T/etc/coracle/registries.yaml"
-
 # ---- interrupted work ----
+start_bad_registry "$hello"
 images remove "$ID"
 { timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1"; } 2>/dev/null
 ok "a pull whose caller is gone ends" eventually 5 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"

@@ -104,6 +104,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         repo, kind, what = parts[2], parts[3], parts[4]
         if repo in ("token", "expired") and (not tokens or auth != "Bearer " + tokens[-1]):
             return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:%s:pull"' % (port, repo))
+        if repo == "basic" and auth != "Basic " + base64.b64encode(b"user:secret").decode():
+            return self.send(401, WWW_Authenticate='Basic realm="r"')
+        if repo == "bearer" and auth != "Bearer direct":
+            return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:1/token",service="bad"')
         if repo == "busy" and busy[kind]:
             busy[kind] -= 1
             return self.send(429, Retry_After="1")
@@ -128,6 +132,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 tokens.append("expired")
             return self.interrupted(data, repo)
         self.send(200, data)
+
+    def do_POST(self):
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        log.append("token grant=%s refresh=%s scope=%s service=%s client=%s" % tuple(
+            form[k][0] for k in ("grant_type", "refresh_token", "scope", "service", "client_id")))
+        if form["refresh_token"][0] != "mine":
+            return self.send(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}')
+        tokens.append("sesame%d" % len(tokens))
+        self.send(200, json.dumps({"access_token": tokens[-1]}).encode())
 
     def slow(self, data):
         self.send_response(200)

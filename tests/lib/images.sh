@@ -67,7 +67,8 @@ start_registry() {
         docker-registry serve "$dir/config.yml" >"$dir/log" 2>&1 &
         REGISTRY_PID=$!
         REGISTRY=127.0.0.1:$port
-        if eventually 10 eval "kill -0 $REGISTRY_PID && curl -s -o $T/.registry http://$REGISTRY/v2/"; then
+        eventually 60 eval "! kill -0 $REGISTRY_PID || curl -s -o $T/.registry http://$REGISTRY/v2/"
+        if kill -0 $REGISTRY_PID; then
             at_end kill "$REGISTRY_PID"
             return 0
         fi

@@ -5,6 +5,7 @@
 #   images …                                the image services' test client, talking to it
 #   layers_of NAME                          the layer directories of an image, top first
 #   merged NAME DIR                         mounts its merged tree at DIR
+#   start_bad_registry ARCHIVE              bad_registry.py with that image; sets $bad to its host:port
 if [ -z "${IMAGES_NETNS:-}" ]; then
     export IMAGES_NETNS=coracle-images-$$
     ip netns add $IMAGES_NETNS 2>/dev/null || { echo "1..0 # SKIP needs root and network namespaces"; exit 0; }
@@ -23,7 +24,7 @@ at_end eval '[ -z "$CRI" ] || stop_cri'
 start_cri() {
     "$B/libexec/coracle/coracle-cri" --root "$T" --v 4 "$@" >>"$T/cri.log" 2>&1 &
     CRI=$!
-    eventually 20 images fsinfo
+    eventually 60 images fsinfo
 }
 stop_cri() {
     kill "${1:--TERM}" "$CRI" 2>/dev/null
@@ -49,3 +50,11 @@ merged() {
 }
 remove_all() { images list | sed -n 's/^id //p' | while read -r id; do images remove "$id"; done; }
 hex() { sha256sum "$1" | cut -d' ' -f1; }
+start_bad_registry() {
+    local port
+    port=$(free_port)
+    python3 "$TOP/tests/lib/bad_registry.py" "$port" "$1" 2>"$T/bad.log" &
+    at_end kill $!
+    eventually 60 curl -s -o "$T/.x" "http://127.0.0.1:$port/v2/" || bail "$(cat "$T/bad.log")"
+    bad=127.0.0.1:$port
+}

@@ -3,7 +3,8 @@
  *
  *   images SOCKET import FILE [NAME]      prints "ID NAME…" for each image
  *   images SOCKET export FILE NAME…       "-": standard output
- *   images SOCKET pull NAME [USER:PASS[@SERVER]]   prints the image's reference
+ *   images SOCKET pull NAME [CREDENTIALS]   prints the image's reference; USER:PASS[@SERVER],
+ *                                           auth=BASE64, identity=TOKEN or registry=TOKEN
  *   images SOCKET list | status NAME | info NAME | remove NAME | fsinfo
  *
  * A failed call prints "STATUS: message" to standard error; exit status 1.
@@ -214,7 +215,14 @@ static int pull(struct client *c, Runtime__V1__ImageSpec *spec, const char *cred
     Runtime__V1__AuthConfig auth = RUNTIME__V1__AUTH_CONFIG__INIT;
     _cleanup_free_ char *user = str_dup(credentials);
     q.image = spec;
-    if (user) {
+    q.auth = user ? &auth : NULL;
+    if (user && str_starts(user, "auth=")) {
+        auth.auth = strchr(user, '=') + 1;
+    } else if (user && str_starts(user, "identity=")) {
+        auth.identity_token = strchr(user, '=') + 1;
+    } else if (user && str_starts(user, "registry=")) {
+        auth.registry_token = strchr(user, '=') + 1;
+    } else if (user) {
         char *colon = strchr(user, ':');
         if (colon)
             *colon = '\0';
@@ -225,7 +233,6 @@ static int pull(struct client *c, Runtime__V1__ImageSpec *spec, const char *cred
         }
         auth.username = user;
         auth.password = colon ? colon + 1 : (char *)"";
-        q.auth = &auth;
     }
     return call(c, &PullImage, &q.base, print_pulled);
 }
