@@ -33,7 +33,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
         -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-format-nonliteral -Wno-missing-field-initializers -Wno-format-truncation -Wno-unknown-warning-option
 CFLAGS ?= -O2 -g
 ALL_CFLAGS := -std=gnu11 -Ulinux $(CFLAGS) $(WARN) -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 \
-        -DCORACLE_VERSION='"$(VERSION)"' -I. -Ilib -Itests -I$(B)/gen -I$(B)/gen/lib $(DEP_CFLAGS) \
+        -DCORACLE_VERSION='"$(VERSION)"' -DKUBERNETES_MINOR_TEXT='"1.$(KUBERNETES_MINOR)"' -I. -Ilib -Itests -I$(B)/gen -I$(B)/gen/lib $(DEP_CFLAGS) \
         -fPIE -fstack-protector-strong -fstack-clash-protection -ffunction-sections -fdata-sections
 ALL_LDFLAGS := $(LDFLAGS) -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
 STATIC := -static-pie

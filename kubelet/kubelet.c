@@ -15,9 +15,7 @@ void kubelet_event(struct kubelet *k, const struct pod *pod, const char *contain
     va_end(args);
     for (size_t i = 0; container && i < pod_container_count(pod); i++)
         if (str_eq(pod_container_at(pod, i)->name, container))
-            path = str_printf("spec.%s{%s}",
-                              pod_container_is_init(pod, i) ? "initContainers" : "containers",
-                              container);
+            path = str_printf("spec.%s{%s}", pod_container_field(pod, i), container);
     struct event_object about = {.api_version = "v1",
                                  .kind = "Pod",
                                  .ns = pod->meta.ns,
@@ -35,6 +33,16 @@ const struct runtime_handler *kubelet_handler(const struct kubelet *k, const cha
         if (str_eq(k->handlers.items[i].name, name ? name : ""))
             return &k->handlers.items[i];
     return NULL;
+}
+
+void kubelet_read_dns(struct kubelet *k)
+{
+    struct strbuf text = STRBUF_INIT;
+    if (!k->resolv_conf)
+        return;
+    (void)fs_read(k->resolv_conf, 65536, &text, NULL);
+    free(k->resolv_text);
+    k->dns.host_config = k->resolv_text = strbuf_take(&text);
 }
 
 char *kubelet_pod_dir(const struct kubelet *k, const char *uid)

@@ -33,13 +33,15 @@ struct kubelet {
     struct loop *loop;
     const char *root; /* --root, "" by default */
     char *node_name;
-    char *node_ip;
+    char *node_ip;  /* the first; NULL when there is none */
+    char *node_ips; /* one of each family, separated by a comma */
     uint16_t port;
     char *pods_dir;     /* <root>/var/lib/kubelet/pods */
     char *log_root;     /* <root>/var/log/pods */
     char *log_links;    /* <root>/var/log/containers */
     char *seccomp_root; /* <root>/var/lib/kubelet/seccomp */
     char *tree_program; /* coracle-tree, beside our own executable */
+    struct rpc *rpc;    /* for gRPC probes */
     struct runtime *runtime;
     struct runtime_events *runtime_events; /* NULL in tests */
     char *runtime_name;                    /* "containerd", as its Version says; NULL until known */
@@ -49,8 +51,11 @@ struct kubelet {
     struct service_cache *services;
     struct http_client *http; /* probes */
     struct pod_manager *pods;
-    struct pod_cgroups *cgroups; /* NULL: pods get no cgroup of their own */
+    struct pod_cgroups *cgroups;       /* NULL: pods get no cgroup of their own */
+    struct string_list unsafe_sysctls; /* that pods may set all the same */
     struct dns_settings dns;
+    const char *resolv_conf; /* path of the host's; NULL: there is none */
+    char *resolv_text;       /* as read last: dns.host_config */
     struct node_capacity capacity, allocatable;
     json_t *node_labels; /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
@@ -62,5 +67,7 @@ void kubelet_event(struct kubelet *k, const struct pod *pod, const char *contain
                    const char *type, const char *reason, const char *fmt, ...) _printf_(6, 7);
 /* The handler of that name (NULL and "": the default); NULL when the runtime has not told of it. */
 const struct runtime_handler *kubelet_handler(const struct kubelet *k, const char *name);
+/* Reads the host's resolv.conf anew into dns.host_config. */
+void kubelet_read_dns(struct kubelet *k);
 /* <pods_dir>/<uid>. The caller frees. */
 char *kubelet_pod_dir(const struct kubelet *k, const char *uid);

@@ -17,12 +17,13 @@
 #include "kubelet/server/server.h"
 #include "kubelet/sources.h"
 #include "net/http_client.h"
+#include "net/socket.h"
 
 static struct {
     const char *root, *config, *kubeconfig, *endpoint, *hostname, *node_ip, *manifests;
     const char *cgroup_root;
     const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
-    struct option_list cluster_dns;
+    struct option_list cluster_dns, unsafe_sysctls;
     int port, verbosity;
     bool help, cleanup;
 } options = {.root = "", .port = -1};
@@ -35,7 +36,8 @@ static const struct option_def definitions[] = {
      "how to reach the API server; without it only static pods run"},
     {"container-runtime-endpoint", 0, OPTION_STRING, &options.endpoint, "URL", "CRI socket"},
     {"hostname-override", 0, OPTION_STRING, &options.hostname, "NAME", "name of this node"},
-    {"node-ip", 0, OPTION_STRING, &options.node_ip, "IP", "address of this node"},
+    {"node-ip", 0, OPTION_STRING, &options.node_ip, "IP",
+     "address of this node; two, separated by a comma, for both families"},
     {"pod-manifest-path", 0, OPTION_STRING, &options.manifests, "DIR", "static pods"},
     {"cgroup-root", 0, OPTION_STRING, &options.cgroup_root, "PATH", "parent of kubepods"},
     {"cluster-dns", 0, OPTION_LIST, &options.cluster_dns, "IP", "DNS servers of the cluster"},
@@ -43,6 +45,8 @@ static const struct option_def definitions[] = {
     {"resolv-conf", 0, OPTION_STRING, &options.resolv_conf, "FILE", "the host's resolver"},
     {"address", 0, OPTION_STRING, &options.address, "IP", "address to serve on"},
     {"port", 0, OPTION_INT, &options.port, "PORT", "port to serve on; 0: don't"},
+    {"allowed-unsafe-sysctls", 0, OPTION_LIST, &options.unsafe_sysctls, "NAME",
+     "sysctls that pods may set though they are not safe; \"net.x.*\""},
     {"client-ca-file", 0, OPTION_STRING, &options.client_ca, "FILE", "who may call the server"},
     {"tls-cert-file", 0, OPTION_STRING, &options.cert, "FILE", "certificate of the server"},
     {"tls-private-key-file", 0, OPTION_STRING, &options.key, "FILE", "its key"},
@@ -55,7 +59,6 @@ static const struct option_def definitions[] = {
 /* Everything that main() made, undone in reverse. */
 struct program {
     struct kubelet k;
-    struct rpc *rpc;
     struct kubeconfig config;
     struct kubelet_config file;
     struct node *node;
@@ -63,7 +66,6 @@ struct program {
     struct api_source *api;
     struct kubelet_server *server;
     struct daemon_signals signals;
-    char *resolv_conf;
 };
 
 /* A flag, else the file's field, else the default. */
@@ -123,6 +125,25 @@ static int make_paths(struct kubelet *k, struct error *err)
     return r;
 }
 
+/* One address, or two of different families. */
+static int check_node_ips(const char *list, struct error *err)
+{
+    _cleanup_free_ char *copy = str_dup(list ? list : "");
+    char *save = NULL;
+    int seen = 0;
+    for (char *ip = strtok_r(copy, ",", &save); ip; ip = strtok_r(NULL, ",", &save)) {
+        int family = strchr(ip, ':') ? 2 : 1;
+        struct sockaddr_storage address;
+        socklen_t len;
+        if (socket_address(ip, 0, &address, &len, NULL) < 0 || (seen & family))
+            return error_set(err, -EINVAL,
+                             "--node-ip: \"%.100s\" is not an address, or one of each family",
+                             list);
+        seen |= family;
+    }
+    return 0;
+}
+
 static int read_identity(struct kubelet *k, struct error *err)
 {
     char host[256] = "";
@@ -135,7 +156,11 @@ static int read_identity(struct kubelet *k, struct error *err)
     if (!name_is_dns(k->node_name, 253, true))
         return error_set(err, -EINVAL, "--hostname-override: \"%.60s\" is not a DNS name",
                          k->node_name);
-    k->node_ip = options.node_ip ? str_dup(options.node_ip) : node_default_address();
+    k->node_ips = options.node_ip ? str_dup(options.node_ip) : node_default_address();
+    int r = check_node_ips(k->node_ips, err);
+    if (r < 0)
+        return r;
+    k->node_ip = k->node_ips ? str_ndup(k->node_ips, strcspn(k->node_ips, ",")) : NULL;
     k->port = (uint16_t)options.port;
     return 0;
 }
@@ -143,10 +168,10 @@ static int read_identity(struct kubelet *k, struct error *err)
 static int open_runtime(struct program *p, struct error *err)
 {
     _cleanup_free_ char *fallback = daemon_path(options.root, "/run/coracle/cri.sock");
-    p->rpc = rpc_new(p->k.loop, err);
-    if (!p->rpc)
+    p->k.rpc = rpc_new(p->k.loop, err);
+    if (!p->k.rpc)
         return -EIO;
-    p->k.runtime = runtime_new_grpc(p->rpc, options.endpoint ? options.endpoint : fallback, err);
+    p->k.runtime = runtime_new_grpc(p->k.rpc, options.endpoint ? options.endpoint : fallback, err);
     return p->k.runtime ? 0 : -EINVAL;
 }
 
@@ -176,17 +201,21 @@ static void on_ready(void *arg)
     daemon_notify("STATUS=runtime is ready");
 }
 
-static void read_dns(struct program *p)
+/* As choose(), of lists; borrowed. */
+static void choose_list(struct string_list *ret, const struct option_list *flag,
+                        const struct string_list *from_file)
 {
-    struct strbuf text = STRBUF_INIT;
-    (void)fs_read(options.resolv_conf, 65536, &text, NULL);
-    p->resolv_conf = strbuf_take(&text);
-    p->k.dns.servers.items =
-        options.cluster_dns.count ? options.cluster_dns.items : p->file.cluster_dns.items;
-    p->k.dns.servers.count =
-        options.cluster_dns.count ? options.cluster_dns.count : p->file.cluster_dns.count;
+    ret->items = flag->count ? flag->items : from_file->items;
+    ret->count = flag->count ? flag->count : from_file->count;
+}
+
+static void read_lists(struct program *p)
+{
+    choose_list(&p->k.dns.servers, &options.cluster_dns, &p->file.cluster_dns);
+    choose_list(&p->k.unsafe_sysctls, &options.unsafe_sysctls, &p->file.unsafe_sysctls);
     p->k.dns.domain = options.cluster_domain;
-    p->k.dns.host_config = p->resolv_conf;
+    p->k.resolv_conf = options.resolv_conf;
+    kubelet_read_dns(&p->k);
 }
 
 static int start(struct program *p, struct error *err)
@@ -207,7 +236,7 @@ static int start(struct program *p, struct error *err)
     if (r < 0)
         return r;
     node_read_capacity(k);
-    read_dns(p);
+    read_lists(p);
     k->http = http_client_new(k->loop);
     k->objects = object_cache_new(k->api);
     k->services = service_cache_new(k->api, on_services, p);
@@ -246,11 +275,13 @@ static void stop(struct program *p)
     kubeconfig_done(&p->config);
     kubelet_config_done(&p->file);
     runtime_free_grpc(k->runtime);
-    rpc_free(p->rpc);
+    rpc_free(k->rpc);
     pod_cgroups_free(k->cgroups);
     option_list_done(&options.cluster_dns);
+    option_list_done(&options.unsafe_sysctls);
     free(k->node_name);
     free(k->node_ip);
+    free(k->node_ips);
     free(k->pods_dir);
     free(k->log_root);
     free(k->log_links);
@@ -261,7 +292,7 @@ static void stop(struct program *p)
     free(k->handlers.items);
     json_decref(k->node_labels);
     free(k->runtime_name);
-    free(p->resolv_conf);
+    free(k->resolv_text);
 }
 
 int main(int argc, char **argv)

@@ -130,15 +130,18 @@ static void put_link(struct builder *b, const char *prefix, const struct service
     _cleanup_free_ char *proto = str_dup(upper);
     for (char *c = proto; *c; c++)
         *c = (char)tolower((unsigned char)*c);
+    bool v6 = strchr(s->cluster_ip, ':');
+    _cleanup_free_ char *url =
+        str_printf(v6 ? "%s://[%s]:%" PRId64 : "%s://%s:%" PRId64, proto, s->cluster_ip, p->port);
     if (first) {
         _cleanup_free_ char *n = str_printf("%s_PORT", prefix);
-        put_service(b, n, "%s://%s:%" PRId64, proto, s->cluster_ip, p->port);
+        put_service(b, n, "%s", url);
     }
     _cleanup_free_ char *base = str_printf("%s_PORT_%" PRId64 "_%s", prefix, p->port, upper);
     _cleanup_free_ char *n_proto = str_printf("%s_PROTO", base);
     _cleanup_free_ char *n_port = str_printf("%s_PORT", base);
     _cleanup_free_ char *n_addr = str_printf("%s_ADDR", base);
-    put_service(b, base, "%s://%s:%" PRId64, proto, s->cluster_ip, p->port);
+    put_service(b, base, "%s", url);
     put_service(b, n_proto, "%s", proto);
     put_service(b, n_port, "%" PRId64, p->port);
     put_service(b, n_addr, "%s", s->cluster_ip);
@@ -238,13 +241,19 @@ static int add_from(struct builder *b, const struct env_from_source *f, struct e
     if (!ref)
         return error_set(err, -EINVAL, "envFrom names neither a ConfigMap nor a Secret");
     int code = object_of(b, kind, ref->name, ref->optional, &data, err);
+    struct strbuf skipped = STRBUF_INIT;
     for (size_t i = 0; !code && data && i < data->count; i++) {
         const struct bytes *v = &data->items[i].value;
         _cleanup_free_ char *name =
             str_printf("%s%s", f->prefix ? f->prefix : "", data->items[i].key);
         if (name_ok(name) && !memchr(v->data ? (const char *)v->data : "", 0, v->len))
             code = put(&b->own, name, str_ndup(v->data ? (const char *)v->data : "", v->len), err);
+        else
+            strbuf_addf(&skipped, "%s%s", skipped.len ? ", " : "", name);
     }
+    if (skipped.len && b->ctx->skipped)
+        b->ctx->skipped(b->ctx->arg, kind, ref->name, strbuf_text(&skipped));
+    strbuf_done(&skipped);
     return code;
 }
 

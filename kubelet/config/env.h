@@ -25,6 +25,9 @@ struct env_context {
     /* The data of a ConfigMap or Secret of the pod's namespace. */
     enum object_state (*object)(void *arg, enum object_kind kind, const char *name,
                                 const struct bytes_map **ret_data);
+    /* Keys of an object in envFrom that are no names of variables, separated by ", ". May be NULL.
+     */
+    void (*skipped)(void *arg, enum object_kind kind, const char *name, const char *keys);
     void *arg;
 };
 

@@ -8,7 +8,7 @@ struct kubelet_config {
     char *api_version, *kind;
     char *static_pods, *cluster_domain, *address, *cgroup_root, *resolv_conf, *endpoint;
     char *cert, *key, *client_ca;
-    struct string_list cluster_dns;
+    struct string_list cluster_dns, unsafe_sysctls;
     struct opt_int port;
 };
 

@@ -70,9 +70,11 @@ static json_t *build(const struct node *n, const char *heartbeat)
                   : n->why      ? n->why
                                 : "starting",
                   heartbeat, n->transition);
-    if (k->node_ip)
-        (void)json_array_append_new(
-            addresses, json_pack("{s:s,s:s}", "type", "InternalIP", "address", k->node_ip));
+    _cleanup_free_ char *ips = str_dup(k->node_ips ? k->node_ips : "");
+    char *save = NULL;
+    for (char *ip = strtok_r(ips, ",", &save); ip; ip = strtok_r(NULL, ",", &save))
+        (void)json_array_append_new(addresses,
+                                    json_pack("{s:s,s:s}", "type", "InternalIP", "address", ip));
     (void)json_array_append_new(
         addresses, json_pack("{s:s,s:s}", "type", "Hostname", "address", k->node_name));
     return json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", node_resources(&k->capacity),

@@ -36,6 +36,8 @@ static const struct decode_field status_fields[] = {
     DECODE_SUB(struct api_status, containers, "containerStatuses", DECODE_ARRAY, &state_type),
     DECODE_SUB(struct api_status, init_containers, "initContainerStatuses", DECODE_ARRAY,
                &state_type),
+    DECODE_SUB(struct api_status, ephemeral, "ephemeralContainerStatuses", DECODE_ARRAY,
+               &state_type),
     DECODE_END};
 static const struct decode_type status_type = {"PodStatus", sizeof(struct api_status),
                                                status_fields};
@@ -148,15 +150,29 @@ struct pod *pod_unref(struct pod *pod)
     return NULL;
 }
 
-size_t pod_container_count(const struct pod *pod)
+size_t pod_fixed_count(const struct pod *pod)
 {
     return pod->spec.init_containers.count + pod->spec.containers.count;
 }
 
+size_t pod_container_count(const struct pod *pod)
+{
+    return pod_fixed_count(pod) + pod->spec.ephemeral.count;
+}
+
 const struct container_spec *pod_container_at(const struct pod *pod, size_t i)
 {
-    size_t n = pod->spec.init_containers.count;
-    return i < n ? &pod->spec.init_containers.items[i] : &pod->spec.containers.items[i - n];
+    size_t init = pod->spec.init_containers.count, fixed = pod_fixed_count(pod);
+    return i < init    ? &pod->spec.init_containers.items[i]
+           : i < fixed ? &pod->spec.containers.items[i - init]
+                       : &pod->spec.ephemeral.items[i - fixed];
+}
+
+const char *pod_container_field(const struct pod *pod, size_t i)
+{
+    return pod_container_is_init(pod, i) ? "initContainers"
+           : i < pod_fixed_count(pod)    ? "containers"
+                                         : "ephemeralContainers";
 }
 
 const struct container_spec *pod_container(const struct pod *pod, const char *name)

@@ -27,7 +27,7 @@ struct api_container_state {
 struct api_status {
     char *phase, *reason, *message, *start_time, *pod_ip;
     ARRAY_OF(struct pod_condition) conditions;
-    ARRAY_OF(struct api_container_state) containers, init_containers;
+    ARRAY_OF(struct api_container_state) containers, init_containers, ephemeral;
 };
 
 struct pod {
@@ -53,13 +53,17 @@ DEFINE_CLEANUP(struct pod *, pod_unref);
 
 /* The container spec by name, init containers too; NULL when there is none. */
 const struct container_spec *pod_container(const struct pod *pod, const char *name);
-size_t pod_container_count(const struct pod *pod); /* init containers and containers */
-/* Number @i: init containers first. */
+/* Init containers and containers; and ephemeral containers too. */
+size_t pod_fixed_count(const struct pod *pod);
+size_t pod_container_count(const struct pod *pod);
+/* Number @i: init containers first, ephemeral ones last. */
 const struct container_spec *pod_container_at(const struct pod *pod, size_t i);
 static inline bool pod_container_is_init(const struct pod *pod, size_t i)
 {
     return i < pod->spec.init_containers.count;
 }
+/* The field of the spec that container number @i stands in: "initContainers", … */
+const char *pod_container_field(const struct pod *pod, size_t i);
 const struct volume_spec *pod_volume(const struct pod *pod, const char *name);
 /* "ns/name", for logs. In a buffer of the caller's (POD_LABEL_MAX bytes); returned. */
 #define POD_LABEL_MAX 330
@@ -72,6 +76,11 @@ void container_hash(const struct container_spec *c, char out[9]);
 /* Milli-units or bytes of one resource of a container; @fallback when it is not set. */
 int64_t resource_milli(const struct string_map *m, const char *name, int64_t fallback);
 int64_t resource_value(const struct string_map *m, const char *name, int64_t fallback);
+
+/* ---- sysctls.c ---- */
+/* Whether the pod's sysctls may be set: safe ones, and those that match an item of @unsafe
+ * ("net.x", "kernel.msg*"); none of a namespace that is the host's. -EPERM with upstream's text. */
+int pod_check_sysctls(const struct pod *pod, const struct string_list *unsafe, struct error *err);
 
 /* ---- validate.c ---- */
 /* Sets defaults as the API server does, for manifests that never saw it, and resolves what the

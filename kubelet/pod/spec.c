@@ -97,7 +97,8 @@ FIELDS(handler) = {OPT(lifecycle_handler, exec, "exec", exec),
 TYPE(handler, "LifecycleHandler", lifecycle_handler);
 
 FIELDS(lifecycle) = {OPT(lifecycle_spec, post_start, "postStart", handler),
-                     OPT(lifecycle_spec, pre_stop, "preStop", handler), DECODE_END};
+                     OPT(lifecycle_spec, pre_stop, "preStop", handler),
+                     STR(lifecycle_spec, stop_signal, "stopSignal"), DECODE_END};
 TYPE(lifecycle, "Lifecycle", lifecycle_spec);
 
 FIELDS(port) = {STR(container_port, name, "name"),
@@ -149,11 +150,26 @@ FIELDS(security) = {OPT(container_security, capabilities, "capabilities", capabi
                     DECODE_END};
 TYPE(security, "SecurityContext", container_security);
 
+FIELDS(codes) = {STR(restart_exit_codes, operator, "operator"),
+                 RAW(restart_exit_codes, values, "values"), DECODE_END};
+TYPE(codes, "ContainerRestartRuleOnExitCodes", restart_exit_codes);
+
+FIELDS(restart_r) = {STR(restart_rule, action, "action"),
+                     OPT(restart_rule, exit_codes, "exitCodes", codes), DECODE_END};
+TYPE(restart_r, "ContainerRestartRule", restart_rule);
+
+FIELDS(resize_r) = {STR(resize_rule, resource, "resourceName"),
+                    STR(resize_rule, policy, "restartPolicy"), DECODE_END};
+TYPE(resize_r, "ContainerResizePolicy", resize_rule);
+
 FIELDS(container) = {STR(container_spec, name, "name"),
                      STR(container_spec, image, "image"),
                      STR(container_spec, working_dir, "workingDir"),
                      STR(container_spec, image_pull_policy, "imagePullPolicy"),
                      STR(container_spec, restart_policy, "restartPolicy"),
+                     STR(container_spec, target, "targetContainerName"),
+                     ARR(container_spec, restart_rules, "restartPolicyRules", restart_r),
+                     ARR(container_spec, resize_rules, "resizePolicy", resize_r),
                      STR(container_spec, termination_path, "terminationMessagePath"),
                      STR(container_spec, termination_policy, "terminationMessagePolicy"),
                      STRS(container_spec, command, "command"),
@@ -291,6 +307,7 @@ FIELDS(spec) = {STR(pod_spec, node_name, "nodeName"),
                 STR(pod_spec, service_account, "serviceAccountName"),
                 STR(pod_spec, hostname, "hostname"),
                 STR(pod_spec, subdomain, "subdomain"),
+                STR(pod_spec, hostname_override, "hostnameOverride"),
                 STR(pod_spec, runtime_class, "runtimeClassName"),
                 STR(pod_spec, priority_class, "priorityClassName"),
                 STR(pod_spec, scheduler_name, "schedulerName"),
@@ -307,7 +324,9 @@ FIELDS(spec) = {STR(pod_spec, node_name, "nodeName"),
                 OBJ(pod_spec, security, "securityContext", pod_sec),
                 ARR(pod_spec, containers, "containers", container),
                 ARR(pod_spec, init_containers, "initContainers", container),
-                RAW(pod_spec, ephemeral_containers, "ephemeralContainers"),
+                ARR(pod_spec, ephemeral, "ephemeralContainers", container),
+                MAP(pod_spec, overhead, "overhead"),
+                OPT(pod_spec, resources, "resources", resources),
                 ARR(pod_spec, volumes, "volumes", volume),
                 ARR(pod_spec, host_aliases, "hostAliases", alias),
                 OPT(pod_spec, dns, "dnsConfig", dns),

@@ -73,6 +73,7 @@ struct lifecycle_handler {
 };
 struct lifecycle_spec {
     struct lifecycle_handler *post_start, *pre_stop;
+    char *stop_signal;
 };
 
 struct container_port {
@@ -103,8 +104,22 @@ struct container_security {
     struct selinux_spec *selinux;
     char *proc_mount;
 };
+struct restart_exit_codes { /* ContainerRestartRuleOnExitCodes */
+    char *operator;
+    json_t *values; /* numbers */
+};
+struct restart_rule {
+    char *action;
+    struct restart_exit_codes *exit_codes;
+};
+struct resize_rule { /* ContainerResizePolicy */
+    char *resource, *policy;
+};
 struct container_spec {
     char *name, *image, *working_dir, *image_pull_policy, *restart_policy;
+    char *target; /* of an ephemeral container: whose processes it joins */
+    ARRAY_OF(struct restart_rule) restart_rules;
+    ARRAY_OF(struct resize_rule) resize_rules;
     char *termination_path, *termination_policy;
     struct string_list command, args;
     ARRAY_OF(struct container_port) ports;
@@ -218,7 +233,8 @@ struct condition_type {
 };
 
 struct pod_spec {
-    char *node_name, *restart_policy, *dns_policy, *service_account, *hostname, *subdomain;
+    char *node_name, *restart_policy, *dns_policy, *service_account;
+    char *hostname, *subdomain, *hostname_override;
     char *runtime_class, *priority_class, *scheduler_name;
     struct opt_int grace, active_deadline, priority;
     bool host_network, host_pid, host_ipc;
@@ -226,7 +242,9 @@ struct pod_spec {
     struct pod_security security;
     ARRAY_OF(struct container_spec) containers;
     ARRAY_OF(struct container_spec) init_containers;
-    json_t *ephemeral_containers;
+    ARRAY_OF(struct container_spec) ephemeral;
+    struct string_map overhead;
+    struct resource_requirements *resources; /* of the pod as a whole */
     ARRAY_OF(struct volume_spec) volumes;
     ARRAY_OF(struct host_alias) host_aliases;
     struct dns_spec *dns;

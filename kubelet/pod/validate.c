@@ -103,27 +103,32 @@ static void default_container(struct container_spec *c)
     default_requests(&c->resources);
 }
 
-static bool is_guaranteed(const struct container_spec *c)
+static bool is_guaranteed(const struct resource_requirements *r)
 {
     static const char *const names[] = {"cpu", "memory"};
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-        int64_t limit = resource_milli(&c->resources.limits, names[i], 0);
-        if (limit <= 0 || limit != resource_milli(&c->resources.requests, names[i], limit))
+        int64_t limit = resource_milli(&r->limits, names[i], 0);
+        if (limit <= 0 || limit != resource_milli(&r->requests, names[i], limit))
             return false;
     }
     return true;
 }
 
+static bool says_something(const struct resource_requirements *r)
+{
+    return resource_milli(&r->requests, "cpu", 0) > 0 || resource_milli(&r->limits, "cpu", 0) > 0 ||
+           resource_value(&r->requests, "memory", 0) > 0 ||
+           resource_value(&r->limits, "memory", 0) > 0;
+}
+
 static enum qos_class qos_of(const struct pod *pod)
 {
-    bool any = false, guaranteed = true;
-    for (size_t i = 0; i < pod_container_count(pod); i++) {
+    const struct resource_requirements *whole = pod->spec.resources;
+    bool any = whole && says_something(whole), guaranteed = !any || is_guaranteed(whole);
+    for (size_t i = 0; !(whole && any) && i < pod_fixed_count(pod); i++) {
         const struct resource_requirements *r = &pod_container_at(pod, i)->resources;
-        any |= resource_milli(&r->requests, "cpu", 0) > 0 ||
-               resource_milli(&r->limits, "cpu", 0) > 0 ||
-               resource_value(&r->requests, "memory", 0) > 0 ||
-               resource_value(&r->limits, "memory", 0) > 0;
-        guaranteed &= is_guaranteed(pod_container_at(pod, i));
+        any |= says_something(r);
+        guaranteed &= is_guaranteed(r);
     }
     if (!any)
         return QOS_BEST_EFFORT;
@@ -167,6 +172,10 @@ void pod_default(struct pod *pod)
         default_container(&s->init_containers.items[i]);
     for (size_t i = 0; i < s->containers.count; i++)
         default_container(&s->containers.items[i]);
+    for (size_t i = 0; i < s->ephemeral.count; i++)
+        default_container(&s->ephemeral.items[i]);
+    if (s->resources)
+        default_requests(s->resources);
     for (size_t i = 0; i < s->volumes.count; i++)
         default_volume(pod, &s->volumes.items[i]);
     pod->restart = str_eq(s->restart_policy, "Never")       ? RESTART_NEVER
@@ -238,10 +247,12 @@ static int check_quantities(const struct string_map *m, const char *where, struc
 static int check_container(const struct pod *pod, size_t n, struct error *err)
 {
     const struct container_spec *c = pod_container_at(pod, n);
-    size_t inits = pod->spec.init_containers.count;
+    size_t inits = pod->spec.init_containers.count, fixed = pod_fixed_count(pod);
     char where[64];
-    (void)snprintf(where, sizeof(where), "spec.%s[%zu]",
-                   n < inits ? "initContainers" : "containers", n < inits ? n : n - inits);
+    (void)snprintf(where, sizeof(where), "spec.%s[%zu]", pod_container_field(pod, n),
+                   n < inits   ? n
+                   : n < fixed ? n - inits
+                               : n - fixed);
     if (!name_is_dns(c->name, 63, false))
         return bad(err, where, "name is not a DNS label");
     for (size_t k = 0; k < n; k++)
@@ -301,6 +312,10 @@ int pod_validate(const struct pod *pod, struct error *err)
         return bad(err, "spec.terminationGracePeriodSeconds", "negative");
     if (s->hostname && *s->hostname && !name_is_dns(s->hostname, 63, false))
         return bad(err, "spec.hostname", "not a DNS label");
+    if (s->hostname_override && *s->hostname_override &&
+        (!name_is_dns(s->hostname_override, 64, true) || s->host_network))
+        return bad(err, "spec.hostnameOverride",
+                   s->host_network ? "not in the host's network" : "not a DNS subdomain");
     int code = check_volumes(pod, err);
     for (size_t i = 0; !code && i < pod_container_count(pod); i++)
         code = check_container(pod, i, err);

@@ -82,6 +82,9 @@ static void on_try(void *arg, bool ok, const char *text)
     if (!ok)
         kubelet_event(s->k, s->pod, s->target.container->name, "Warning", "Unhealthy",
                       "%s probe failed: %s", names[kind], text ? text : "");
+    else if (text && !p->spec->exec)
+        kubelet_event(s->k, s->pod, s->target.container->name, "Warning", "ProbeWarning",
+                      "%s probe warning: %s", names[kind], text);
     bool turned = probe_count(&p->counter, p->spec, ok);
     /* Startup begins on the bad side: it fails by the count alone. */
     if (kind == PROBE_STARTUP && !ok && p->counter.failures >= p->spec->failure)

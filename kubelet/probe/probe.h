@@ -1,6 +1,6 @@
 /*
- * Probes of one running container: exec through the runtime, http and tcp from here, none with a
- * thread or process of its own. Startup first; liveness and readiness once it has succeeded.
+ * Probes of one running container: exec through the runtime, http, tcp and grpc from here, none
+ * with a thread or process of its own. Startup first; liveness and readiness once it has succeeded.
  */
 #pragma once
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/strbuf.h"
@@ -42,6 +43,10 @@ void image_info_done(struct image_info *i)
 char *pod_hostname(const struct pod *pod, const char *cluster_domain, char **ret_domain)
 {
     const struct pod_spec *s = &pod->spec;
+    if (s->hostname_override && *s->hostname_override) {
+        *ret_domain = str_dup("");
+        return str_dup(s->hostname_override);
+    }
     char *host = str_ndup(s->hostname && *s->hostname ? s->hostname : pod->meta.name, 63);
     for (size_t n = strlen(host); n && (host[n - 1] == '-' || host[n - 1] == '.'); n--)
         host[n - 1] = 0;
@@ -50,6 +55,22 @@ char *pod_hostname(const struct pod *pod, const char *cluster_domain, char **ret
                                    cluster_domain ? cluster_domain : "")
                       : str_dup("");
     return host;
+}
+
+char *pod_kernel_hostname(const struct pod *pod, const char *cluster_domain, struct error *err)
+{
+    _cleanup_free_ char *domain = NULL, *host = pod_hostname(pod, cluster_domain, &domain);
+    if (!pod->spec.hostname_as_fqdn.value || !*domain)
+        return TAKE_PTR(host);
+    char *fqdn = str_printf("%s.%s", host, domain);
+    if (strlen(fqdn) <= HOST_NAME_MAX)
+        return fqdn;
+    (void)error_set(err, -ENAMETOOLONG,
+                    "failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too "
+                    "long (%d characters is the max, %zu characters requested)",
+                    fqdn, HOST_NAME_MAX, strlen(fqdn));
+    free(fqdn);
+    return NULL;
 }
 
 char *pod_log_dir(const struct pod *pod, const char *log_root)
@@ -116,6 +137,11 @@ static void set_linux(Runtime__V1__PodSandboxConfig *s, const struct pod *pod,
     l->resources->cpu_period = 100000;
     l->resources->cpu_quota = r.quota;
     l->resources->memory_limit_in_bytes = r.memory;
+    if (pod->spec.overhead.count) {
+        l->overhead = message_new(&runtime__v1__linux_container_resources__descriptor);
+        l->overhead->cpu_shares = milli_to_shares(resource_milli(&pod->spec.overhead, "cpu", 0));
+        l->overhead->memory_limit_in_bytes = resource_value(&pod->spec.overhead, "memory", 0);
+    }
     s->linux = l;
 }
 
@@ -128,17 +154,11 @@ Runtime__V1__PodSandboxConfig *request_sandbox(const struct pod *pod,
     message_text(&s->metadata->uid, pod->meta.uid);
     message_text(&s->metadata->namespace_, pod->meta.ns);
     s->metadata->attempt = attempt;
-    if (!pod->spec.host_network) {
-        _cleanup_free_ char *domain = NULL;
-        s->hostname = pod_hostname(pod, ctx->dns->domain, &domain);
-        if (pod->spec.hostname_as_fqdn.value && *domain) {
-            char *fqdn = str_printf("%s.%s", s->hostname, domain);
-            free(s->hostname);
-            s->hostname = fqdn;
-        }
-    }
+    _cleanup_free_ char *host =
+        pod->spec.host_network ? NULL : pod_kernel_hostname(pod, ctx->dns->domain, NULL);
+    message_text(&s->hostname, host);
     s->log_directory = pod_log_dir(pod, ctx->log_root);
-    s->dns_config = request_dns(pod, ctx->dns);
+    s->dns_config = request_dns(pod, ctx->dns, NULL);
     for (size_t i = 0; i < pod->spec.containers.count; i++)
         add_ports(s, &pod->spec.containers.items[i]);
     add_labels(s, pod);
@@ -225,20 +245,38 @@ static void add_identity(Runtime__V1__ContainerConfig *c, const struct pod *pod,
 /* A probe that could never succeed would restart the container for ever: refuse it instead. */
 static int check_probe(const struct probe_spec *p, const char *name, struct error *err)
 {
-    if (!p || p->exec || p->http_get || p->tcp_socket)
+    if (!p || p->exec || p->http_get || p->tcp_socket || p->grpc)
         return 0;
-    return error_set(err, -ENOTSUP, "%s: %s", name,
-                     p->grpc ? "grpc probes are not supported" : "the probe has no handler");
+    return error_set(err, -ENOTSUP, "%s: the probe has no handler", name);
 }
 
 static int check_supported(const struct container_spec *c, struct error *err)
 {
     if (json_array_size(c->volume_devices))
         return error_set(err, -ENOTSUP, "volumeDevices are not supported");
+    for (size_t i = 0; i < c->restart_rules.count; i++)
+        if (!str_eq(c->restart_rules.items[i].action, "Restart"))
+            return error_set(
+                err, -ENOTSUP, "restartPolicyRules[%zu].action \"%.40s\" is not supported", i,
+                c->restart_rules.items[i].action ? c->restart_rules.items[i].action : "");
     int r = check_probe(c->liveness, "livenessProbe", err);
     if (r == 0)
         r = check_probe(c->readiness, "readinessProbe", err);
     return r < 0 ? r : check_probe(c->startup, "startupProbe", err);
+}
+
+static int set_stop_signal(Runtime__V1__ContainerConfig *c, const struct container_spec *spec,
+                           struct error *err)
+{
+    const char *name = spec->lifecycle ? spec->lifecycle->stop_signal : NULL;
+    if (!name || !*name)
+        return 0;
+    const ProtobufCEnumValue *v =
+        protobuf_c_enum_descriptor_get_value_by_name(&runtime__v1__signal__descriptor, name);
+    if (!v)
+        return error_set(err, -EINVAL, "lifecycle.stopSignal \"%.40s\" is not known", name);
+    c->stop_signal = (Runtime__V1__Signal)v->value;
+    return 0;
 }
 
 Runtime__V1__ContainerConfig *request_container(const struct pod *pod,
@@ -265,6 +303,8 @@ Runtime__V1__ContainerConfig *request_container(const struct pod *pod,
     message_text(&c->image->user_specified_image, spec->image);
     message_text(&c->working_dir, spec->working_dir);
     c->log_path = str_printf("%s/%" PRIu32 ".log", spec->name, r->restart_count);
+    if (set_stop_signal(c, spec, err) < 0)
+        return message_free(c);
     c->stdin = spec->stdin;
     c->stdin_once = spec->stdin_once;
     c->tty = spec->tty;

@@ -23,7 +23,7 @@
 struct dns_settings {
     struct string_list servers; /* cluster DNS */
     const char *domain;         /* cluster domain, may be "" */
-    const char *host_config;    /* text of the host's resolv.conf */
+    const char *host_config;    /* text of the host's resolv.conf, may be NULL */
 };
 
 struct request_context {
@@ -65,6 +65,7 @@ struct container_request {
     const struct image_info *image;
     const struct env_list *env;
     const struct mount_list *mounts;
+    const char *target_id; /* an ephemeral container joins this one's processes; NULL: none */
     uint32_t restart_count;
 };
 
@@ -79,6 +80,9 @@ Runtime__V1__ContainerConfig *request_container(const struct pod *pod,
 
 /* The pod's host name and its domain ("" without subdomain). Callers free. */
 char *pod_hostname(const struct pod *pod, const char *cluster_domain, char **ret_domain);
+/* The name that the kernel is told: with the domain when the pod says so. NULL and @err when it is
+ * too long for the kernel. The caller frees. */
+char *pod_kernel_hostname(const struct pod *pod, const char *cluster_domain, struct error *err);
 /* "<log_root>/<ns>_<name>_<uid>". The caller frees. */
 char *pod_log_dir(const struct pod *pod, const char *log_root);
 
@@ -90,6 +94,8 @@ int64_t oom_score_adj(const struct pod *pod, const struct container_spec *c, int
 Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
                                                         const struct container_spec *c,
                                                         const struct request_context *ctx);
+/* What the pod asks for of "cpu" (milli), "memory" or another resource, with its overhead. */
+int64_t pod_request(const struct pod *pod, const char *name);
 /* What the pod's own cgroup gets: sums over containers, 0 where there is no limit. */
 struct pod_resources {
     int64_t shares, quota, memory;
@@ -103,4 +109,8 @@ request_container_security(const struct pod *pod, const struct request_context *
                            const struct container_request *r, struct error *err);
 
 /* ---- dns.c ---- */
-Runtime__V1__DNSConfig *request_dns(const struct pod *pod, const struct dns_settings *dns);
+/* @notes (may be NULL) gets a line for whatever had to be left out. */
+Runtime__V1__DNSConfig *request_dns(const struct pod *pod, const struct dns_settings *dns,
+                                    struct strbuf *notes);
+/* The pod's policy asks for cluster DNS and there is none: it gets the host's. */
+bool dns_lacks_cluster(const struct pod *pod, const struct dns_settings *dns);

@@ -76,25 +76,51 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Containers run together, init containers one after the other: the larger of both. */
+static int64_t amount(const struct string_map *m, const char *name)
+{
+    return str_eq(name, "cpu") ? resource_milli(m, name, 0) : resource_value(m, name, 0);
+}
+
+/* Containers run together; init containers one after the other, beside the sidecars before them.
+ * What the pod as a whole says wins. *ret_all: every container says something. */
+static int64_t total(const struct pod *pod, const char *name, bool limits, bool *ret_all)
+{
+    const struct resource_requirements *own = pod->spec.resources;
+    int64_t running = 0, sidecars = 0, init = 0, overhead = amount(&pod->spec.overhead, name);
+    int64_t whole = own ? amount(limits ? &own->limits : &own->requests, name) : 0;
+    bool all = true;
+    for (size_t i = 0; i < pod_fixed_count(pod); i++) {
+        const struct container_spec *c = pod_container_at(pod, i);
+        int64_t a = amount(limits ? &c->resources.limits : &c->resources.requests, name);
+        bool is_init = pod_container_is_init(pod, i);
+        bool sidecar = is_init && str_eq(c->restart_policy, "Always");
+        all &= a > 0;
+        if (sidecar || !is_init)
+            running = sum(running, a);
+        if (sidecar)
+            sidecars = sum(sidecars, a);
+        if (is_init)
+            init = larger(init, sidecar ? sidecars : sum(sidecars, a));
+    }
+    int64_t most = whole > 0 ? whole : larger(running, init);
+    *ret_all = all || whole > 0;
+    return limits && most == 0 ? 0 : sum(most, overhead);
+}
+
+int64_t pod_request(const struct pod *pod, const char *name)
+{
+    bool all;
+    return total(pod, name, false, &all);
+}
+
 struct pod_resources pod_resources_of(const struct pod *pod)
 {
-    int64_t cpu[2] = {0}, limit[2] = {0}, memory[2] = {0};
-    bool all_cpu = true, all_memory = true;
-    for (size_t i = 0; i < pod_container_count(pod); i++) {
-        const struct container_spec *c = pod_container_at(pod, i);
-        bool init = pod_container_is_init(pod, i);
-        int64_t req = cpu_request(c), l = resource_milli(&c->resources.limits, "cpu", 0);
-        int64_t m = resource_value(&c->resources.limits, "memory", 0);
-        all_cpu &= l > 0;
-        all_memory &= m > 0;
-        cpu[init] = init ? larger(cpu[1], req) : sum(cpu[0], req);
-        limit[init] = init ? larger(limit[1], l) : sum(limit[0], l);
-        memory[init] = init ? larger(memory[1], m) : sum(memory[0], m);
-    }
+    bool all_cpu, all_memory;
+    int64_t cpu = total(pod, "cpu", true, &all_cpu);
+    int64_t memory = total(pod, "memory", true, &all_memory);
     return (struct pod_resources){
-        .shares = milli_to_shares(larger(cpu[0], cpu[1])),
-        .quota = all_cpu ? milli_to_quota(larger(limit[0], limit[1])) : 0,
-        .memory = all_memory ? larger(memory[0], memory[1]) : 0,
+        .shares = milli_to_shares(pod_request(pod, "cpu")),
+        .quota = all_cpu ? milli_to_quota(cpu) : 0,
+        .memory = all_memory ? memory : 0,
     };
 }

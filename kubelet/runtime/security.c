@@ -168,6 +168,10 @@ request_container_security(const struct pod *pod, const struct request_context *
     Runtime__V1__LinuxContainerSecurityContext *s =
         message_new(&runtime__v1__linux_container_security_context__descriptor);
     s->namespace_options = namespaces(pod);
+    if (r->target_id && s->namespace_options->pid == RUNTIME__V1__NAMESPACE_MODE__CONTAINER) {
+        s->namespace_options->pid = RUNTIME__V1__NAMESPACE_MODE__TARGET;
+        message_text(&s->namespace_options->target_id, r->target_id);
+    }
     s->selinux_options = selinux(c->selinux ? c->selinux : p->selinux);
     s->privileged = c->privileged.set && c->privileged.value;
     s->readonly_rootfs = c->read_only_root.set && c->read_only_root.value;

@@ -32,10 +32,10 @@ static void add_running(const struct pod_worker *w, void *arg)
 {
     json_t *items = arg, *containers = json_array();
     for (size_t i = 0; i < w->n_slots; i++)
-        if (slot_is_running(&w->slots[i]))
-            (void)json_array_append_new(
-                containers, json_pack("{s:s,s:s}", "name", slot_spec(&w->slots[i])->name, "image",
-                                      slot_spec(&w->slots[i])->image));
+        if (slot_is_running(w->slots[i]))
+            (void)json_array_append_new(containers,
+                                        json_pack("{s:s,s:s}", "name", slot_spec(w->slots[i])->name,
+                                                  "image", slot_spec(w->slots[i])->image));
     if (json_array_size(containers))
         (void)json_array_append(items,
                                 json_pack("{s:{s:s,s:s,s:s},s:{s:O}}", "metadata", "name",
@@ -152,7 +152,11 @@ static int self_signed(struct kubelet *k, char **ret_cert, char **ret_key, struc
     if (fs_exists(cert) && fs_exists(key))
         return 0;
     _cleanup_x509_pair_ struct x509_pair pair = {.cert = NULL};
-    const char *names[] = {k->node_name, NULL}, *addresses[] = {k->node_ip, NULL};
+    _cleanup_free_ char *ips = str_dup(k->node_ips ? k->node_ips : "");
+    char *second = strchr(ips, ',');
+    if (second)
+        *second++ = 0;
+    const char *names[] = {k->node_name, NULL}, *addresses[] = {*ips ? ips : NULL, second, NULL};
     struct x509_request request = {.common_name = k->node_name,
                                    .dns_names = names,
                                    .ip_addresses = addresses,

@@ -157,10 +157,10 @@ static const struct volume *find_volume(const struct volume_set *s, const char *
     return NULL;
 }
 
-static int recursive_read_only(const struct volume_set *s, const struct volume_mount *m, bool *ret,
-                               struct error *err)
+static int recursive_read_only(const struct volume_set *s, const struct volume_mount *m,
+                               const char *handler, bool *ret, struct error *err)
 {
-    const struct runtime_handler *h = kubelet_handler(s->k, s->pod->spec.runtime_class);
+    const struct runtime_handler *h = kubelet_handler(s->k, handler);
     bool supported = h && h->recursive_read_only, must = str_eq(m->recursive_read_only, "Enabled");
     *ret = false;
     if (!must && !str_eq(m->recursive_read_only, "IfPossible"))
@@ -186,14 +186,12 @@ static int recursive_read_only(const struct volume_set *s, const struct volume_m
 
 /* Mount number @n of the container; @sub NULL: the whole volume. */
 static int add_mount(struct volume_set *s, const struct volume *v, const struct container_spec *c,
-                     size_t n, const char *sub, struct mount_list *out, struct error *err)
+                     size_t n, const char *sub, bool recursive, struct mount_list *out,
+                     struct error *err)
 {
     const struct volume_mount *m = &c->volume_mounts.items[n];
     _cleanup_free_ char *source = NULL;
-    bool recursive;
-    int code = recursive_read_only(s, m, &recursive, err);
-    if (!code && sub && v->path)
-        code = mount_subpath(s, v, c, n, sub, &source, err);
+    int code = sub && v->path ? mount_subpath(s, v, c, n, sub, &source, err) : 0;
     if (code < 0)
         return code;
     _cleanup_free_ char *where =
@@ -209,7 +207,7 @@ static int add_mount(struct volume_set *s, const struct volume *v, const struct 
     return 0;
 }
 
-int volume_set_mounts(struct volume_set *s, const struct container_spec *c,
+int volume_set_mounts(struct volume_set *s, const struct container_spec *c, const char *handler,
                       const struct env_list *env, struct mount_list *out, struct error *err)
 {
     for (size_t i = 0; i < c->volume_mounts.count; i++) {
@@ -223,7 +221,10 @@ int volume_set_mounts(struct volume_set *s, const struct container_spec *c,
         if (expanded && (strstr(expanded, "$(") || !path_is_below(expanded)))
             return error_set(err, -EINVAL, "subPathExpr of \"%.63s\" expands to an unusable path",
                              m->name);
-        int code = add_mount(s, v, c, i, sub && *sub ? sub : NULL, out, err);
+        bool rro;
+        int code = recursive_read_only(s, m, handler, &rro, err);
+        if (!code)
+            code = add_mount(s, v, c, i, sub && *sub ? sub : NULL, rro, out, err);
         if (code < 0)
             return code;
     }

@@ -61,8 +61,8 @@ int volume_set_setup(struct volume_set *s, struct error *err);
 /* Whether each volume has been ready: later troubles with a source leave what is there. */
 bool volume_set_ready(const struct volume_set *s);
 /* Adds the container's volume mounts. subPaths are resolved inside their volume and pinned by a
- * bind mount. @env expands subPathExpr. */
-int volume_set_mounts(struct volume_set *s, const struct container_spec *c,
+ * bind mount. @env expands subPathExpr; @handler is the runtime's that makes the container. */
+int volume_set_mounts(struct volume_set *s, const struct container_spec *c, const char *handler,
                       const struct env_list *env, struct mount_list *out, struct error *err);
 
 /* ---- limits.c: sizeLimit of emptyDirs ---- */

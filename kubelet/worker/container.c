@@ -79,7 +79,7 @@ static const struct api_container_state *api_state(const struct container_slot *
         if (str_eq(a->name, slot_spec(s)->name))
             return a;
     }
-    return NULL;
+    return NULL; /* ephemeral containers have neither probes nor restarts */
 }
 
 void slot_probe(struct container_slot *s)
@@ -232,6 +232,19 @@ static void on_created(void *arg, enum rpc_status status, const char *message,
         worker_kick(s->w);
 }
 
+/* The container whose processes an ephemeral one is to join. */
+static int find_target(const struct container_slot *s, const char **ret, struct error *err)
+{
+    const char *name = slot_is_ephemeral(s) ? slot_spec(s)->target : NULL;
+    if (!name || !*name)
+        return 0;
+    const struct container_slot *t = worker_slot(s->w, name);
+    if (!t || !slot_is_running(t))
+        return error_set(err, -ENOENT, "unable to find target container %.63s", name);
+    *ret = t->run->id;
+    return 0;
+}
+
 static int build_request(struct container_slot *s, const struct request_context *ctx,
                          Runtime__V1__CreateContainerRequest *request, struct error *err)
 {
@@ -239,10 +252,13 @@ static int build_request(struct container_slot *s, const struct request_context 
     struct env_list env = {.items = NULL};
     struct mount_list mounts = {.items = NULL};
     const struct container_spec *c = slot_spec(s);
+    const char *target = NULL;
     worker_fill_env(s->w, &env_ctx);
-    int code = env_build(s->w->pod, c, &env_ctx, &env, err);
+    int code = find_target(s, &target, err);
     if (!code)
-        code = volume_set_mounts(s->w->volumes, c, &env, &mounts, err);
+        code = env_build(s->w->pod, c, &env_ctx, &env, err);
+    if (!code)
+        code = volume_set_mounts(s->w->volumes, c, s->w->handler, &env, &mounts, err);
     if (!code)
         code = slot_file_mounts(s, &mounts, err);
     if (!code) {
@@ -250,6 +266,7 @@ static int build_request(struct container_slot *s, const struct request_context 
                                       .image = &s->info,
                                       .env = &env,
                                       .mounts = &mounts,
+                                      .target_id = target,
                                       .restart_count = next_restart(s)};
         request->config = request_container(s->w->pod, ctx, &r, err);
         code = request->config ? 0 : -EINVAL;

@@ -12,14 +12,50 @@ bool slot_is_sidecar(const struct container_slot *s)
     return s->index < s->w->n_init && str_eq(slot_spec(s)->restart_policy, "Always");
 }
 
+bool slot_is_ephemeral(const struct container_slot *s)
+{
+    return s->index >= s->w->n_fixed;
+}
+
 bool slot_is_running(const struct container_slot *s)
 {
     return s->run && s->run->state == RUN_RUNNING;
 }
 
-bool restart_wanted(enum restart_policy policy, bool sidecar, int32_t exit_code)
+static bool rule_applies(const struct restart_rule *r, int32_t exit_code)
 {
-    return sidecar || policy == RESTART_ALWAYS || (policy == RESTART_ON_FAILURE && exit_code != 0);
+    const struct restart_exit_codes *codes = r->exit_codes;
+    bool found = false;
+    if (!codes)
+        return false;
+    for (size_t i = 0; i < json_array_size(codes->values); i++)
+        found |= json_integer_value(json_array_get(codes->values, i)) == exit_code;
+    return str_eq(codes->operator, "In") ? found : str_eq(codes->operator, "NotIn") && !found;
+}
+
+bool restart_wanted(enum restart_policy policy, const struct container_spec *c, int32_t exit_code)
+{
+    for (size_t i = 0; i < c->restart_rules.count; i++)
+        if (rule_applies(&c->restart_rules.items[i], exit_code))
+            return true; /* "Restart" is the only action that containers get started with */
+    const char *own = c->restart_policy;
+    if (own && *own)
+        policy = str_eq(own, "Always")      ? RESTART_ALWAYS
+                 : str_eq(own, "OnFailure") ? RESTART_ON_FAILURE
+                                            : RESTART_NEVER;
+    return policy == RESTART_ALWAYS || (policy == RESTART_ON_FAILURE && exit_code != 0);
+}
+
+/* It has been run, as the API knows, even if the runtime has forgotten it. */
+static bool known_to_api(const struct container_slot *s)
+{
+    const struct api_status *status = &s->w->pod->status;
+    for (size_t i = 0; i < status->ephemeral.count; i++) {
+        const struct api_container_state *a = &status->ephemeral.items[i];
+        if (str_eq(a->name, slot_spec(s)->name))
+            return a->container_id && *a->container_id;
+    }
+    return false;
 }
 
 /* A run in a sandbox that is no more counts as ended there. */
@@ -31,25 +67,28 @@ static bool in_this_sandbox(const struct container_slot *s)
 bool slot_wants_run(const struct container_slot *s)
 {
     enum restart_policy policy = s->w->pod->restart;
+    if (slot_is_ephemeral(s))
+        return !s->run && !known_to_api(s);
     if (!s->run)
         return true;
     if (s->run->state != RUN_EXITED)
         return false;
     bool init = s->index < s->w->n_init && !slot_is_sidecar(s);
     if (!init)
-        return restart_wanted(policy, slot_is_sidecar(s), s->run->exit_code);
+        return restart_wanted(policy, slot_spec(s), s->run->exit_code);
     /* A new sandbox needs its init containers again. */
     if (s->run->exit_code == 0)
         return !in_this_sandbox(s);
-    return policy != RESTART_NEVER;
+    return restart_wanted(policy == RESTART_ALWAYS ? RESTART_ON_FAILURE : policy, slot_spec(s),
+                          s->run->exit_code);
 }
 
 /* The main containers of this sandbox were reached, so init is over, also when the runs of init
  * containers have been removed. */
 static bool main_reached(const struct pod_worker *w)
 {
-    for (size_t i = w->n_init; i < w->n_slots; i++)
-        if (in_this_sandbox(&w->slots[i]))
+    for (size_t i = w->n_init; i < w->n_fixed; i++)
+        if (in_this_sandbox(w->slots[i]))
             return true;
     return false;
 }
@@ -59,7 +98,7 @@ bool worker_initialized(const struct pod_worker *w)
     if (!w->n_init || main_reached(w))
         return true;
     for (size_t i = 0; i < w->n_init; i++) {
-        const struct container_slot *s = &w->slots[i];
+        const struct container_slot *s = w->slots[i];
         bool ok = slot_is_sidecar(s) ? slot_is_running(s) && slot_is_started(s)
                                      : s->run && s->run->state == RUN_EXITED && !s->run->exit_code;
         if (!ok)
@@ -70,11 +109,12 @@ bool worker_initialized(const struct pod_worker *w)
 
 static bool init_failed(const struct pod_worker *w)
 {
-    if (w->pod->restart != RESTART_NEVER || main_reached(w))
+    if (main_reached(w))
         return false;
     for (size_t i = 0; i < w->n_init; i++) {
-        const struct container_slot *s = &w->slots[i];
-        if (!slot_is_sidecar(s) && s->run && s->run->state == RUN_EXITED && s->run->exit_code)
+        const struct container_slot *s = w->slots[i];
+        if (!slot_is_sidecar(s) && s->run && s->run->state == RUN_EXITED && s->run->exit_code &&
+            !slot_wants_run(s))
             return true;
     }
     return false;
@@ -84,8 +124,8 @@ bool worker_is_finished(const struct pod_worker *w)
 {
     if (init_failed(w))
         return true;
-    for (size_t i = w->n_init; i < w->n_slots; i++) {
-        const struct container_slot *s = &w->slots[i];
+    for (size_t i = w->n_init; i < w->n_fixed; i++) {
+        const struct container_slot *s = w->slots[i];
         if (!s->run || s->run->state != RUN_EXITED || slot_wants_run(s))
             return false;
     }
@@ -97,8 +137,8 @@ static const char *phase_of_containers(const struct pod_worker *w)
 {
     size_t running = 0, waiting = 0, failed = 0, ended = 0;
     bool stopping = w->stage != WORKER_RUN;
-    for (size_t i = w->n_init; i < w->n_slots; i++) {
-        const struct container_slot *s = &w->slots[i];
+    for (size_t i = w->n_init; i < w->n_fixed; i++) {
+        const struct container_slot *s = w->slots[i];
         if (!s->run || s->run->state == RUN_CREATED) {
             waiting += !s->last;
             ended += s->last != NULL;
@@ -131,8 +171,9 @@ const char *worker_phase(const struct pod_worker *w)
     if (!stopped)
         return phase_of_containers(w);
     /* Stopped before it ended by itself: failed, unless all it ran went well. */
-    for (size_t i = w->n_init; i < w->n_slots; i++)
-        if (!w->slots[i].run || w->slots[i].run->state != RUN_EXITED || w->slots[i].run->exit_code)
+    for (size_t i = w->n_init; i < w->n_fixed; i++)
+        if (!w->slots[i]->run || w->slots[i]->run->state != RUN_EXITED ||
+            w->slots[i]->run->exit_code)
             return "Failed";
     return "Succeeded";
 }

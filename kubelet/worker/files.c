@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,23 +14,22 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "kubelet/server/log_reader.h"
 #include "kubelet/worker/worker.h"
 
-#define MESSAGE_MAX 4096 /* upstream's limit for one container */
-#define HOSTS_MAX   (1u << 20)
+/* Upstream's limits for one container: of the file, and of what is taken from the log. */
+#define MESSAGE_MAX     4096
+#define LOG_MESSAGE_MAX 2048
+#define LOG_LINES       80
+#define LOG_TAIL_MAX    65536 /* read from its end */
+#define HOSTS_MAX       (1u << 20)
 
 int worker_make_dirs(struct pod_worker *w, struct error *err)
 {
     _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
     _cleanup_free_ char *logs = pod_log_dir(w->pod, w->k->log_root);
     int code = fs_mkdirs(dir, 0750, err);
-    if (!code)
-        code = fs_mkdirs(logs, 0755, err);
-    for (size_t i = 0; !code && i < w->n_slots; i++) {
-        _cleanup_free_ char *own = fs_join(logs, slot_spec(&w->slots[i])->name);
-        code = fs_mkdirs(own, 0755, err);
-    }
-    return code;
+    return code ? code : fs_mkdirs(logs, 0755, err);
 }
 
 /* ---- /etc/hosts ---- */
@@ -57,10 +57,14 @@ static void add_own(struct pod_worker *w, struct strbuf *out)
                      "fe00::0\tip6-mcastprefix\n"
                      "fe00::1\tip6-allnodes\n"
                      "fe00::2\tip6-allrouters\n");
-    if (w->sandbox.ip && *domain)
-        strbuf_addf(out, "%s\t%s.%s\t%s\n", w->sandbox.ip, host, domain, host);
-    else if (w->sandbox.ip)
-        strbuf_addf(out, "%s\t%s\n", w->sandbox.ip, host);
+    _cleanup_free_ char *ips = str_dup(worker_ips(w));
+    char *save = NULL;
+    for (char *ip = strtok_r(ips, ",", &save); ip; ip = strtok_r(NULL, ",", &save)) {
+        if (*domain)
+            strbuf_addf(out, "%s\t%s.%s\t%s\n", ip, host, domain, host);
+        else
+            strbuf_addf(out, "%s\t%s\n", ip, host);
+    }
 }
 
 int worker_write_hosts(struct pod_worker *w, struct error *err)
@@ -101,9 +105,14 @@ int slot_file_mounts(struct container_slot *s, struct mount_list *mounts, struct
 {
     const struct container_spec *c = slot_spec(s);
     _cleanup_free_ char *pod_dir = kubelet_pod_dir(s->w->k, s->w->pod->meta.uid);
+    _cleanup_free_ char *logs = pod_log_dir(s->w->pod, s->w->k->log_root);
+    _cleanup_free_ char *own_logs = fs_join(logs, c->name);
+    int code = fs_mkdirs(own_logs, 0755, err);
+    if (code < 0)
+        return code;
     if (!mounts_at(c, "/etc/hosts")) {
         _cleanup_free_ char *hosts = fs_join(pod_dir, "etc-hosts");
-        int code = worker_write_hosts(s->w, err);
+        code = worker_write_hosts(s->w, err);
         if (code < 0)
             return code;
         mount_list_add(mounts, hosts, "/etc/hosts", false);
@@ -114,7 +123,7 @@ int slot_file_mounts(struct container_slot *s, struct mount_list *mounts, struct
     random_hex(id, 8);
     _cleanup_free_ char *dir = str_printf("%s/containers/%s", pod_dir, c->name);
     _cleanup_free_ char *path = fs_join(dir, id);
-    int code = fs_mkdirs(dir, 0750, err);
+    code = fs_mkdirs(dir, 0750, err);
     if (code < 0)
         return code;
     _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -124,7 +133,30 @@ int slot_file_mounts(struct container_slot *s, struct mount_list *mounts, struct
     return 0;
 }
 
-char *run_termination_message(const struct container_run *r)
+/* The end of the container's log. */
+static char *log_message(const struct container_slot *s, const struct container_run *r)
+{
+    _cleanup_free_ char *logs = pod_log_dir(s->w->pod, s->w->k->log_root);
+    _cleanup_free_ char *path =
+        str_printf("%s/%s/%" PRIu32 ".log", logs, slot_spec(s)->name, r->restart);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    int64_t at = fd < 0 ? -1 : log_tail_offset(fd, LOG_LINES);
+    if (at < 0 || fstat(fd, &st) < 0)
+        return NULL;
+    at = st.st_size - at > LOG_TAIL_MAX ? st.st_size - LOG_TAIL_MAX : at;
+    _cleanup_free_ char *raw = mem_zalloc(LOG_TAIL_MAX);
+    ssize_t n = pread(fd, raw, LOG_TAIL_MAX, at);
+    struct log_reader reader = {.options = {.tail = -1, .limit = -1}};
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    if (n > 0)
+        (void)log_reader_feed(&reader, raw, (size_t)n, true, &text);
+    if (text.len > LOG_MESSAGE_MAX)
+        strbuf_consume(&text, text.len - LOG_MESSAGE_MAX);
+    return text.len ? strbuf_take(&text) : NULL;
+}
+
+static char *file_message(const struct container_run *r)
 {
     if (!r->message_file)
         return NULL;
@@ -143,6 +175,12 @@ char *run_termination_message(const struct container_run *r)
         if (!buf[i])
             buf[i] = ' ';
     return str_dup(buf);
+}
+
+char *run_termination_message(const struct container_slot *s, const struct container_run *r)
+{
+    char *text = file_message(r);
+    return text || !r->message_from_log || !r->exit_code ? text : log_message(s, r);
 }
 
 void slot_link_log(const struct container_slot *s)

@@ -22,6 +22,7 @@ struct container_run *run_free(struct container_run *r)
     free(r->reason);
     free(r->message);
     free(r->message_file);
+    free(r->stop_signal);
     free(r);
     return NULL;
 }
@@ -29,8 +30,8 @@ struct container_run *run_free(struct container_run *r)
 struct container_slot *worker_slot(const struct pod_worker *w, const char *name)
 {
     for (size_t i = 0; i < w->n_slots; i++)
-        if (str_eq(slot_spec(&w->slots[i])->name, name))
-            return &w->slots[i];
+        if (str_eq(slot_spec(w->slots[i])->name, name))
+            return w->slots[i];
     return NULL;
 }
 
@@ -99,7 +100,7 @@ void worker_observe_sandbox(struct pod_worker *w, const Runtime__V1__PodSandboxS
         w->sandbox.state = SANDBOX_DEAD;
         /* What failed in it need not wait before it is tried in the next one. */
         for (size_t i = 0; i < w->n_slots; i++)
-            w->slots[i].retry_at = 0;
+            w->slots[i]->retry_at = 0;
     }
     worker_kick(w);
 }
@@ -123,7 +124,22 @@ static uint32_t restart_of(const Runtime__V1__ContainerStatus *c)
     return text ? (uint32_t)strtoul(text, NULL, 10) : c->metadata ? c->metadata->attempt : 0;
 }
 
-static void read_run(struct container_run *r, const Runtime__V1__ContainerStatus *c)
+static void read_annotations(struct container_run *r, const Runtime__V1__ContainerStatus *c)
+{
+    const char *path = message_map_get(c->n_annotations, c->annotations, ANNOTATION_MESSAGE_PATH);
+    for (size_t i = 0; path && i < c->n_mounts; i++)
+        if (str_eq(c->mounts[i]->container_path, path))
+            replace(&r->message_file, c->mounts[i]->host_path);
+    r->message_from_log =
+        str_eq(message_map_get(c->n_annotations, c->annotations, ANNOTATION_MESSAGE_POLICY),
+               "FallbackToLogsOnError");
+    const char *hash = message_map_get(c->n_annotations, c->annotations, ANNOTATION_HASH);
+    if (hash)
+        (void)snprintf(r->hash, sizeof(r->hash), "%.8s", hash);
+}
+
+static void read_run(const struct container_slot *s, struct container_run *r,
+                     const Runtime__V1__ContainerStatus *c)
 {
     enum run_state state = state_of(c);
     if (c->created_at)
@@ -135,13 +151,11 @@ static void read_run(struct container_run *r, const Runtime__V1__ContainerStatus
         replace(&r->image, c->image->user_specified_image);
     else if (c->image && !r->image)
         replace(&r->image, c->image->image);
-    const char *path = message_map_get(c->n_annotations, c->annotations, ANNOTATION_MESSAGE_PATH);
-    for (size_t i = 0; path && i < c->n_mounts; i++)
-        if (str_eq(c->mounts[i]->container_path, path))
-            replace(&r->message_file, c->mounts[i]->host_path);
-    const char *hash = message_map_get(c->n_annotations, c->annotations, ANNOTATION_HASH);
-    if (hash)
-        (void)snprintf(r->hash, sizeof(r->hash), "%.8s", hash);
+    read_annotations(r, c);
+    const ProtobufCEnumValue *signal =
+        protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor, (int)c->stop_signal);
+    if (signal && signal->value)
+        replace(&r->stop_signal, signal->name);
     if (state < r->state)
         return;
     if (state == RUN_EXITED && (r->state != RUN_EXITED || !r->finished)) {
@@ -150,7 +164,7 @@ static void read_run(struct container_run *r, const Runtime__V1__ContainerStatus
         replace(&r->reason, c->reason);
         replace(&r->message, c->message);
         if (!r->message) {
-            char *text = run_termination_message(r);
+            char *text = run_termination_message(s, r);
             replace(&r->message, text);
             free(text);
         }
@@ -217,7 +231,7 @@ void worker_observe_container(struct pod_worker *w, const char *sandbox,
     enum run_state before = r->state;
     if (!r->sandbox)
         r->sandbox = str_dup(sandbox);
-    read_run(r, c);
+    read_run(s, r, c);
     if (first && r == s->run)
         restore_backoff(s);
     if (r == s->run && r->state == RUN_EXITED && (first || before != RUN_EXITED)) {
@@ -262,7 +276,7 @@ void worker_observe_gone(struct pod_worker *w, const char *id)
         replace(&w->sandbox.id, NULL);
     }
     for (size_t i = 0; i < w->n_slots; i++) {
-        struct container_slot *s = &w->slots[i];
+        struct container_slot *s = w->slots[i];
         if (s->run && str_eq(s->run->id, id))
             lose_run(s);
     }

@@ -3,6 +3,8 @@
  * After any failure the runtime is asked what there is before the next try, because the call may
  * have succeeded without us hearing of it.
  */
+#include <string.h>
+
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/times.h"
@@ -38,6 +40,15 @@ static enum object_state env_object(void *arg, enum object_kind kind, const char
     return OBJECT_ABSENT;
 }
 
+static void env_skipped(void *arg, enum object_kind kind, const char *name, const char *keys)
+{
+    struct pod_worker *w = arg;
+    kubelet_event(w->k, w->pod, NULL, "Warning", "InvalidEnvironmentVariableNames",
+                  "Keys [%s] from the EnvFrom %s %s/%s were skipped since they are considered "
+                  "invalid environment variable names.",
+                  keys, kind == OBJECT_CONFIG_MAP ? "configMap" : "secret", w->pod->meta.ns, name);
+}
+
 const char *worker_ip(const struct pod_worker *w)
 {
     const char *ip = w->pod->spec.host_network ? w->k->node_ip : w->sandbox.ip;
@@ -46,7 +57,7 @@ const char *worker_ip(const struct pod_worker *w)
 
 const char *worker_ips(const struct pod_worker *w)
 {
-    const char *ips = w->pod->spec.host_network ? w->k->node_ip : w->sandbox.ips;
+    const char *ips = w->pod->spec.host_network ? w->k->node_ips : w->sandbox.ips;
     return ips ? ips : "";
 }
 
@@ -55,11 +66,12 @@ void worker_fill_env(struct pod_worker *w, struct env_context *ctx)
     struct kubelet *k = w->k;
     *ctx = (struct env_context){
         .downward = {.node_name = k->node_name,
-                     .host_ips = k->node_ip,
+                     .host_ips = k->node_ips,
                      .pod_ips = worker_ips(w),
                      .limit = k->allocatable},
         .services = k->services,
         .object = env_object,
+        .skipped = env_skipped,
         .arg = w,
     };
 }
@@ -112,13 +124,39 @@ static void on_sandbox_run(void *arg, enum rpc_status status, const char *messag
                            on_sandbox_status, w);
 }
 
+/* What of the pod's DNS is not as it was asked for. */
+static void tell_dns(struct pod_worker *w, const struct dns_settings *dns)
+{
+    struct strbuf notes = STRBUF_INIT;
+    char *save = NULL;
+    if (dns_lacks_cluster(w->pod, dns))
+        kubelet_event(w->k, w->pod, NULL, "Warning", "MissingClusterDNS",
+                      "kubelet does not have ClusterDNS IP configured and cannot create Pod using "
+                      "\"%s\" policy. Falling back to \"Default\" policy.",
+                      w->pod->spec.dns_policy);
+    message_free(request_dns(w->pod, dns, &notes));
+    for (char *line = notes.len ? strtok_r(notes.data, "\n", &save) : NULL; line;
+         line = strtok_r(NULL, "\n", &save))
+        kubelet_event(w->k, w->pod, NULL, "Warning", "DNSConfigForming", "%s", line);
+    strbuf_done(&notes);
+}
+
 static void start_sandbox(struct pod_worker *w)
 {
     struct request_context ctx;
+    struct error err = ERROR_INIT;
     Runtime__V1__RunPodSandboxRequest request = RUNTIME__V1__RUN_POD_SANDBOX_REQUEST__INIT;
     worker_fill_request(w, &ctx);
+    _cleanup_free_ char *host = pod_kernel_hostname(w->pod, ctx.dns->domain, &err);
+    if (!host && !w->pod->spec.host_network) {
+        sandbox_failed(w, error_text(&err));
+        return;
+    }
+    kubelet_read_dns(w->k);
+    ctx.dns = &w->k->dns;
+    tell_dns(w, ctx.dns);
     request.config = request_sandbox(w->pod, &ctx, w->sandbox.attempt);
-    message_text(&request.runtime_handler, w->pod->spec.runtime_class);
+    message_text(&request.runtime_handler, w->handler);
     w->sandbox.state = SANDBOX_STARTING;
     w->call = runtime_call(w->k->runtime, CRI_RUN_POD_SANDBOX, &request.base, 2 * CRI_DEADLINE_MS,
                            on_sandbox_run, w);
@@ -150,7 +188,7 @@ static void replace_sandbox(struct pod_worker *w)
 {
     bool busy = false;
     for (size_t i = 0; i < w->n_slots; i++) {
-        struct container_slot *s = &w->slots[i];
+        struct container_slot *s = w->slots[i];
         if (slot_is_running(s) && s->step == SLOT_IDLE)
             slot_stop(s, 2, "Stopping container %s: its sandbox has gone");
         busy |= slot_is_running(s) || s->step != SLOT_IDLE;
@@ -165,10 +203,46 @@ static void replace_sandbox(struct pod_worker *w)
                            on_dead_stopped, w);
 }
 
+/* ---- RuntimeClass ---- */
+static void on_runtime_class(const struct kube_result *r, void *arg)
+{
+    struct pod_worker *w = arg;
+    const char *handler = json_path_string(r->body, "handler");
+    w->handler_call = NULL;
+    if (r->error || !handler) {
+        _cleanup_free_ char *text =
+            str_printf("failed to get sandbox runtime: RuntimeClass \"%s\": %s",
+                       w->pod->spec.runtime_class, r->error ? r->error : "it has no handler");
+        sandbox_failed(w, text);
+        return;
+    }
+    w->handler = str_dup(handler);
+    worker_kick(w);
+}
+
+/* True when the runtime's handler is known: "" is the default one. */
+static bool find_handler(struct pod_worker *w)
+{
+    const char *name = w->pod->spec.runtime_class;
+    if (!name || !*name) {
+        w->handler = str_dup("");
+        return true;
+    }
+    if (!w->k->api) {
+        sandbox_failed(w, "failed to get sandbox runtime: there is no API server to read the "
+                          "RuntimeClass from");
+        return false;
+    }
+    _cleanup_free_ char *path = kube_path("node.k8s.io/v1", NULL, "runtimeclasses", name, NULL);
+    if (!w->handler_call)
+        w->handler_call = kube_get(w->k->api, path, on_runtime_class, w);
+    return false;
+}
+
 static bool anything_to_run(const struct pod_worker *w)
 {
-    for (size_t i = 0; i < w->n_slots; i++)
-        if (slot_wants_run(&w->slots[i]) || slot_is_running(&w->slots[i]))
+    for (size_t i = 0; i < w->n_fixed; i++)
+        if (slot_wants_run(w->slots[i]) || slot_is_running(w->slots[i]))
             return true;
     return false;
 }
@@ -184,6 +258,8 @@ bool worker_sync_sandbox(struct pod_worker *w)
         worker_wake_in(w, w->retry_at - now);
         return false;
     }
+    if (!w->handler && !find_handler(w))
+        return false;
     if (w->sandbox.state == SANDBOX_DEAD && w->sandbox.id)
         replace_sandbox(w);
     else if (w->sandbox.state == SANDBOX_NONE || w->sandbox.state == SANDBOX_DEAD)

@@ -6,6 +6,8 @@
 #include "base/times.h"
 #include "kubelet/worker/worker.h"
 
+#define MESSAGES_MAX 12288 /* upstream's, of all containers */
+
 static void put(json_t *o, const char *key, json_t *value)
 {
     (void)json_object_set_new(o, key, value);
@@ -44,7 +46,10 @@ static json_t *ended(const struct pod_worker *w, const struct container_run *r)
              r->reason && *r->reason ? r->reason
              : r->exit_code          ? "Error"
                                      : "Completed");
-    put_text(o, "message", r->message);
+    /* All messages of a pod together are limited. */
+    _cleanup_free_ char *message =
+        r->message ? str_ndup(r->message, MESSAGES_MAX / (w->n_slots ? w->n_slots : 1)) : NULL;
+    put_text(o, "message", message);
     put_time(o, "startedAt", r->started);
     put_time(o, "finishedAt", r->finished);
     _cleanup_free_ char *id = full_id(w, r->id);
@@ -87,7 +92,7 @@ static json_t *state_of(const struct container_slot *s)
 /* The mounts of a container that was made. */
 static json_t *volume_mounts(const struct container_spec *c, const struct pod_worker *w)
 {
-    const struct runtime_handler *h = kubelet_handler(w->k, w->pod->spec.runtime_class);
+    const struct runtime_handler *h = kubelet_handler(w->k, w->handler);
     json_t *list = json_array();
     for (size_t i = 0; i < c->volume_mounts.count; i++) {
         const struct volume_mount *m = &c->volume_mounts.items[i];
@@ -116,22 +121,25 @@ static json_t *container_status(const struct container_slot *s)
     const struct container_run *before =
         r && r->state == RUN_EXITED && will_run_again(s) ? r : s->last;
     bool init = s->index < s->w->n_init && !slot_is_sidecar(s);
+    bool ephemeral = slot_is_ephemeral(s);
     bool done = r && r->state == RUN_EXITED && !r->exit_code;
     put(o, "name", json_text(c->name));
     put(o, "state", state_of(s));
     put(o, "lastState",
         before && before->state == RUN_EXITED ? ended(s->w, before) : json_object());
-    put(o, "ready", json_boolean(init ? done : slot_is_ready(s)));
+    put(o, "ready", json_boolean(ephemeral ? false : init ? done : slot_is_ready(s)));
     put(o, "restartCount", json_integer(r ? r->restart : 0));
     put(o, "image", json_text(c->image));
     put(o, "imageID", json_text(r && r->image_id ? r->image_id : ""));
     if (r) {
         _cleanup_free_ char *id = full_id(s->w, r->id);
         put(o, "containerID", json_text(id));
+        put_text(o, "stopSignal", r->stop_signal);
         if (c->volume_mounts.count)
             put(o, "volumeMounts", volume_mounts(c, s->w));
     }
-    put(o, "started", json_boolean(init ? false : slot_is_started(s)));
+    if (!ephemeral)
+        put(o, "started", json_boolean(init ? false : slot_is_started(s)));
     return o;
 }
 
@@ -154,6 +162,8 @@ static void add_condition(const struct pod_worker *w, json_t *list, const char *
     json_t *o = json_object();
     put(o, "type", json_string(type));
     put(o, "status", json_string(status));
+    if (w->pod->meta.generation)
+        put(o, "observedGeneration", json_integer(w->pod->meta.generation));
     put(o, "lastProbeTime", json_null());
     put(o, "lastTransitionTime",
         json_text(old && str_eq(old->status, status) && old->transition
@@ -168,11 +178,11 @@ static void add_condition(const struct pod_worker *w, json_t *list, const char *
 static char *unready(const struct pod_worker *w, bool inits)
 {
     struct strbuf b = STRBUF_INIT;
-    size_t from = inits ? 0 : w->n_init, to = inits ? w->n_init : w->n_slots;
+    size_t from = inits ? 0 : w->n_init, to = inits ? w->n_init : w->n_fixed;
     strbuf_addf(&b, "containers with %s status: [", inits ? "incomplete" : "unready");
     bool any = false;
     for (size_t i = from; i < to; i++) {
-        const struct container_slot *s = &w->slots[i];
+        const struct container_slot *s = w->slots[i];
         bool ok = inits && !slot_is_sidecar(s)
                       ? s->run && s->run->state == RUN_EXITED && !s->run->exit_code
                   : inits ? slot_is_started(s)
@@ -188,10 +198,10 @@ static char *unready(const struct pod_worker *w, bool inits)
 
 static bool all_ready(const struct pod_worker *w)
 {
-    for (size_t i = 0; i < w->n_slots; i++)
-        if ((i >= w->n_init || slot_is_sidecar(&w->slots[i])) && !slot_is_ready(&w->slots[i]))
+    for (size_t i = 0; i < w->n_fixed; i++)
+        if ((i >= w->n_init || slot_is_sidecar(w->slots[i])) && !slot_is_ready(w->slots[i]))
             return false;
-    return w->n_slots > w->n_init;
+    return w->n_fixed > w->n_init;
 }
 
 static const char *missing_gate(const struct pod_worker *w)
@@ -254,13 +264,19 @@ static json_t *ip_list(const char *ips)
     return list;
 }
 
+static json_t *statuses(const struct pod_worker *w, size_t from, size_t to)
+{
+    json_t *list = json_array();
+    for (size_t i = from; i < to; i++)
+        (void)json_array_append_new(list, container_status(w->slots[i]));
+    return list;
+}
+
 json_t *worker_status(const struct pod_worker *w)
 {
     json_t *o = json_object();
     const char *phase = worker_phase(w);
-    bool host = w->pod->spec.host_network;
-    const char *ip = host ? w->k->node_ip : w->sandbox.ip;
-    const char *ips = host ? w->k->node_ip : w->sandbox.ips;
+    const char *ip = worker_ip(w), *ips = worker_ips(w);
     char buf[TIME_TEXT_MAX];
     if (w->pod->meta.generation)
         put(o, "observedGeneration", json_integer(w->pod->meta.generation));
@@ -270,20 +286,17 @@ json_t *worker_status(const struct pod_worker *w)
     put_text(o, "message", w->failed_message);
     put_text(o, "hostIP", w->k->node_ip);
     if (w->k->node_ip)
-        put(o, "hostIPs", ip_list(w->k->node_ip));
-    if (ip && *ip && w->sandbox.id) {
-        put(o, "podIP", json_text(str_eq(ips, ip) ? ips : ip));
+        put(o, "hostIPs", ip_list(w->k->node_ips));
+    if (*ip && w->sandbox.id) {
+        put(o, "podIP", json_text(ip));
         put(o, "podIPs", ip_list(ips));
     }
     put(o, "startTime", json_string(time_format(w->start_time, buf)));
-    json_t *inits = json_array(), *mains = json_array();
-    for (size_t i = 0; i < w->n_slots; i++)
-        (void)json_array_append_new(i < w->n_init ? inits : mains, container_status(&w->slots[i]));
     if (w->n_init)
-        put(o, "initContainerStatuses", inits);
-    else
-        json_decref(inits);
-    put(o, "containerStatuses", mains);
+        put(o, "initContainerStatuses", statuses(w, 0, w->n_init));
+    put(o, "containerStatuses", statuses(w, w->n_init, w->n_fixed));
+    if (w->n_slots > w->n_fixed)
+        put(o, "ephemeralContainerStatuses", statuses(w, w->n_fixed, w->n_slots));
     put_text(o, "qosClass", qos_name(w->pod->qos));
     return o;
 }

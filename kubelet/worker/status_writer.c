@@ -244,7 +244,7 @@ static bool may_wait(const struct pod_worker *w)
     if (w->stage != WORKER_RUN || w->failed_reason || !str_eq(worker_phase(w), "Pending"))
         return false;
     for (size_t i = 0; i < w->n_slots; i++)
-        if (w->slots[i].wait_reason)
+        if (w->slots[i]->wait_reason)
             return false;
     return true;
 }
@@ -280,7 +280,7 @@ static bool about_to_end(const struct pod_worker *w)
     if (!w->removed || w->stage != WORKER_STOP)
         return false;
     for (size_t i = 0; i < w->n_slots; i++)
-        if (slot_is_running(&w->slots[i]))
+        if (slot_is_running(w->slots[i]))
             return false;
     return true;
 }

@@ -1,8 +1,9 @@
 /*
  * The end of containers and pods. A container: preStop, then StopContainer with what is left of
- * the grace period. A pod: its containers all at once (sidecars after the others), the sandbox,
- * and, when it is to vanish, everything that is left of it, then its object in the API. No wait of
- * our own anywhere: each step starts when the one before it has been answered.
+ * the grace period. A pod: its containers all at once, sidecars after the others and one by one,
+ * the last first, within the same grace period; the sandbox, and, when it is to vanish, everything
+ * that is left of it, then its object in the API. No wait of our own anywhere: each step starts
+ * when the one before it has been answered.
  */
 #include <errno.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static void on_pre_stop(void *arg, const char *error)
     struct container_slot *s = arg;
     s->hook = NULL;
     s->step = SLOT_IDLE;
+    s->kill_grace -= (int64_t)((now_ms() - s->hook_began) / 1000);
     if (error)
         kubelet_event(s->w->k, s->w->pod, slot_spec(s)->name, "Warning", "FailedPreStopHook",
                       "PreStopHook failed: %s", error);
@@ -104,12 +106,26 @@ void slot_stop(struct container_slot *s, int64_t grace, const char *why)
         kubelet_event(s->w->k, s->w->pod, c->name, "Normal", "Killing", why, c->name);
     if (c->lifecycle && c->lifecycle->pre_stop && !s->hook_done && grace > 0) {
         s->hook_done = true;
+        s->hook_began = now_ms();
         s->step = SLOT_STOP;
         s->hook =
             hook_start(s, c->lifecycle->pre_stop, (uint64_t)s->kill_grace * 1000, on_pre_stop, s);
         return;
     }
     call_stop(s);
+}
+
+void worker_hurry(struct pod_worker *w)
+{
+    for (size_t i = 0; i < w->n_slots; i++) {
+        struct container_slot *s = w->slots[i];
+        if (s->step != SLOT_STOP || !slot_is_running(s) || s->kill_grace <= w->grace)
+            continue;
+        s->hook = hook_cancel(s->hook);
+        runtime_cancel(w->k->runtime, &s->call);
+        s->kill_grace = w->grace;
+        call_stop(s);
+    }
 }
 
 /* ---- removals: several at a time, nobody waits for one in particular ---- */
@@ -199,8 +215,8 @@ void worker_remove_old_sandboxes(struct pod_worker *w)
         const char *id = w->old_sandboxes.items[i];
         bool used = being_removed(w, id);
         for (size_t k = 0; k < w->n_slots && !used; k++)
-            used = (w->slots[k].run && str_eq(w->slots[k].run->sandbox, id)) ||
-                   (w->slots[k].last && str_eq(w->slots[k].last->sandbox, id));
+            used = (w->slots[k]->run && str_eq(w->slots[k]->run->sandbox, id)) ||
+                   (w->slots[k]->last && str_eq(w->slots[k]->last->sandbox, id));
         if (!used && w->retry_at <= now_ms())
             remove_sandbox(w, id);
     }
@@ -208,21 +224,26 @@ void worker_remove_old_sandboxes(struct pod_worker *w)
 
 /* ---- the pod ---- */
 
-/* Sidecars wait for the others. */
+/* Returns whether something still runs or is under way. */
 static bool stop_containers(struct pod_worker *w)
 {
-    bool main_busy = false, busy = false;
+    bool busy = false;
+    uint64_t now = now_ms();
+    if (!w->stop_began)
+        w->stop_began = now;
+    int64_t left = w->grace - (int64_t)((now - w->stop_began) / 1000);
     for (size_t i = w->n_slots; i-- > 0;) {
-        struct container_slot *s = &w->slots[i];
+        struct container_slot *s = w->slots[i];
         if (s->step == SLOT_IMAGE || s->step == SLOT_HOOK) {
             s->image = image_cancel(s->image);
             s->hook = hook_cancel(s->hook);
             s->step = SLOT_IDLE;
         }
-        if (slot_is_running(s) && s->step == SLOT_IDLE && !(slot_is_sidecar(s) && main_busy))
-            slot_stop(s, w->grace, "Stopping container %s");
+        /* Going backwards: what is busy so far is what a sidecar may still serve. */
+        if (slot_is_running(s) && s->step == SLOT_IDLE && !(slot_is_sidecar(s) && busy))
+            slot_stop(s, slot_is_sidecar(s) && left < w->grace ? left : w->grace,
+                      "Stopping container %s");
         busy |= slot_is_running(s) || s->step != SLOT_IDLE;
-        main_busy |= !slot_is_sidecar(s) && (slot_is_running(s) || s->step != SLOT_IDLE);
     }
     return busy;
 }

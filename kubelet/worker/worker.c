@@ -34,8 +34,8 @@ static void on_changed(void *arg)
     w->volume_retry_at = 0;
     w->volumes_current = false;
     for (size_t i = 0; i < w->n_slots; i++)
-        if (str_eq(w->slots[i].wait_reason, "CreateContainerConfigError"))
-            w->slots[i].retry_at = 0;
+        if (str_eq(w->slots[i]->wait_reason, "CreateContainerConfigError"))
+            w->slots[i]->retry_at = 0;
     worker_kick(w);
 }
 
@@ -90,20 +90,12 @@ static bool refs_pending(const struct pod_worker *w)
 }
 
 /* ---- life ---- */
-static void fail_pod(struct pod_worker *w, const char *reason, const char *message)
-{
-    if (w->failed_reason)
-        return;
-    w->failed_reason = str_dup(reason);
-    w->failed_message = str_dup(message);
-}
-
 void worker_evict(struct pod_worker *w, const char *message)
 {
     if (w->failed_reason || w->stage != WORKER_RUN)
         return;
     kubelet_event(w->k, w->pod, NULL, "Warning", "Evicted", "%s", message);
-    fail_pod(w, "Evicted", message);
+    worker_fail(w, "Evicted", message);
     w->evicted = true;
     worker_kick(w);
 }
@@ -113,6 +105,19 @@ static void read_start_time(struct pod_worker *w)
     int64_t nano;
     const char *text = w->pod->status.start_time;
     w->start_time = text && !time_parse(text, &nano) ? nano / 1000000000 : time_now();
+}
+
+/* A slot for every container of the pod that has none yet. */
+static void add_slots(struct pod_worker *w)
+{
+    size_t n = pod_container_count(w->pod);
+    w->slots = mem_grow(w->slots, n + 1, sizeof(*w->slots));
+    for (; w->n_slots < n; w->n_slots++) {
+        struct container_slot *s = mem_zalloc(sizeof(*s));
+        s->w = w;
+        s->index = (uint32_t)w->n_slots;
+        w->slots[w->n_slots] = s;
+    }
 }
 
 struct pod_worker *worker_new(struct kubelet *k, struct pod *pod,
@@ -128,18 +133,11 @@ struct pod_worker *worker_new(struct kubelet *k, struct pod *pod,
     loop_deferred_init(&w->sync, k->loop, on_kick, w);
     loop_timer_init(&w->timer, k->loop, "pod worker", on_timer, w);
     w->n_init = pod->spec.init_containers.count;
-    w->n_slots = pod_container_count(pod);
-    w->slots = mem_zalloc((w->n_slots + 1) * sizeof(*w->slots));
-    for (size_t i = 0; i < w->n_slots; i++) {
-        w->slots[i].w = w;
-        w->slots[i].index = (uint32_t)i;
-    }
+    w->n_fixed = pod_fixed_count(pod);
+    add_slots(w);
     read_start_time(w);
     w->status = status_writer_new(w);
-    if (pod->invalid) {
-        kubelet_event(k, pod, NULL, "Warning", "UnexpectedAdmissionError", "%s", pod->invalid);
-        fail_pod(w, "UnexpectedAdmissionError", pod->invalid);
-    }
+    (void)worker_admit(w);
     worker_kick(w);
     return w;
 }
@@ -148,9 +146,12 @@ struct pod_worker *worker_free(struct pod_worker *w)
 {
     if (!w)
         return NULL;
-    for (size_t i = 0; i < w->n_slots; i++)
-        slot_done(&w->slots[i]);
+    for (size_t i = 0; i < w->n_slots; i++) {
+        slot_done(w->slots[i]);
+        free(w->slots[i]);
+    }
     worker_cancel_removals(w);
+    kube_call_cancel(w->handler_call);
     runtime_cancel(w->k->runtime, &w->call);
     w->status = status_writer_free(w->status);
     w->teardown = volume_teardown_cancel(w->teardown);
@@ -168,6 +169,7 @@ struct pod_worker *worker_free(struct pod_worker *w)
     free(w->sandbox.id);
     free(w->sandbox.ip);
     free(w->sandbox.ips);
+    free(w->handler);
     free(w->failed_reason);
     free(w->failed_message);
     pod_unref(w->mirror);
@@ -176,13 +178,15 @@ struct pod_worker *worker_free(struct pod_worker *w)
     return NULL;
 }
 
-/* Slots are bound to containers by position: an object that differs there is not the same pod. */
+/* Slots are bound to containers by position: an object that differs there is not the same pod. Only
+ * ephemeral containers are added, at the end. */
 static bool same_shape(const struct pod_worker *w, const struct pod *pod)
 {
-    if (pod_container_count(pod) != w->n_slots || pod->spec.init_containers.count != w->n_init)
+    if (pod_container_count(pod) < w->n_slots || pod_fixed_count(pod) != w->n_fixed ||
+        pod->spec.init_containers.count != w->n_init)
         return false;
     for (size_t i = 0; i < w->n_slots; i++)
-        if (!str_eq(pod_container_at(pod, i)->name, pod_container_at(w->pod, i)->name))
+        if (!str_eq(pod_container_at(pod, i)->name, slot_spec(w->slots[i])->name))
             return false;
     return true;
 }
@@ -190,14 +194,23 @@ static bool same_shape(const struct pod_worker *w, const struct pod *pod)
 void worker_update(struct pod_worker *w, struct pod *pod)
 {
     char label[POD_LABEL_MAX];
-    if (!same_shape(w, pod)) {
-        log_warn("pod changed its containers: the change is passed over", "pod",
-                 pod_label(pod, label), NULL);
+    if (!same_shape(w, pod) || (pod->invalid && !w->pod->invalid)) {
+        log_warn("pod cannot be changed so: the change is passed over", "pod",
+                 pod_label(pod, label), "error", pod->invalid ? pod->invalid : "other containers",
+                 NULL);
+        if (pod->meta.deleted)
+            worker_remove(w);
         return;
     }
     struct pod *old = w->pod;
     w->pod = pod_ref(pod);
     pod_unref(old);
+    if (pod_container_count(pod) > w->n_slots) {
+        add_slots(w);
+        if (w->volumes)
+            add_refs(w);
+        w->volumes_current = false;
+    }
     if (w->volumes && volume_set_update(w->volumes, pod))
         w->volumes_current = false;
     status_writer_observe(w->status, pod);
@@ -301,7 +314,7 @@ static bool sync_init(struct pod_worker *w)
 {
     bool over = worker_initialized(w);
     for (size_t i = 0; i < w->n_init; i++) {
-        struct container_slot *s = &w->slots[i];
+        struct container_slot *s = w->slots[i];
         if (slot_is_sidecar(s)) {
             (void)slot_sync(s);
             if (!over && !(slot_is_running(s) && slot_is_started(s)))
@@ -328,8 +341,8 @@ static void check_deadline(struct pod_worker *w)
     }
     kubelet_event(w->k, w->pod, NULL, "Normal", "DeadlineExceeded",
                   "Pod was active on the node longer than the specified deadline");
-    fail_pod(w, "DeadlineExceeded",
-             "Pod was active on the node longer than the specified deadline");
+    worker_fail(w, "DeadlineExceeded",
+                "Pod was active on the node longer than the specified deadline");
 }
 
 static void sync_run(struct pod_worker *w)
@@ -343,10 +356,12 @@ static void sync_run(struct pod_worker *w)
     if (!prepare(w))
         return;
     sync_volumes(w);
-    (void)worker_sync_sandbox(w);
+    if (worker_sync_sandbox(w))
+        for (size_t i = w->n_fixed; i < w->n_slots; i++)
+            (void)slot_sync(w->slots[i]);
     if (sync_init(w))
-        for (size_t i = w->n_init; i < w->n_slots; i++)
-            if (!slot_sync(&w->slots[i]))
+        for (size_t i = w->n_init; i < w->n_fixed; i++)
+            if (!slot_sync(w->slots[i]))
                 break;
     worker_remove_old_sandboxes(w);
     if (worker_is_finished(w)) {
@@ -360,12 +375,15 @@ static void check_end(struct pod_worker *w)
 {
     const char *phase = w->pod->source == POD_FROM_API ? w->pod->status.phase : NULL;
     bool over = w->failed_reason || str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+    int64_t before = w->grace;
     if (w->pod->meta.deleted)
         w->removed = true;
     if (w->removed)
         w->grace = pod_grace(w->pod);
     else
         w->grace = w->evicted ? EVICTION_GRACE : w->pod->spec.grace.value;
+    if (w->stage == WORKER_STOP && w->grace < before)
+        worker_hurry(w);
     if (w->stage == WORKER_RUN && (w->removed || over))
         w->stage = WORKER_STOP;
     if (w->stage == WORKER_DONE && w->removed) {

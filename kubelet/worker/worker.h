@@ -24,6 +24,8 @@ struct container_run {
     char *image, *image_id;             /* as in the status: what was asked for, what it is */
     char *reason, *message;             /* of the end */
     char *message_file;                 /* termination message on the host, NULL when not mounted */
+    char *stop_signal;                  /* "SIGTERM"; NULL when the runtime does not say */
+    bool message_from_log;              /* a failed run without a message: the end of its log */
     int64_t created, started, finished; /* nanoseconds since the epoch */
     int32_t exit_code;
     uint32_t restart;
@@ -52,7 +54,8 @@ struct container_slot {
     struct probe_set *probes;
     const char *kill_event; /* why it is being stopped to be restarted; NULL when it isn't */
     int64_t kill_grace;
-    bool hook_done; /* preStop of the current run was called */
+    uint64_t hook_began; /* now_ms() */
+    bool hook_done;      /* preStop of the current run was called */
     bool said_backoff;
 };
 
@@ -80,8 +83,8 @@ struct pod_worker {
     enum worker_stage stage;
     struct pod_sandbox sandbox;
     struct string_list old_sandboxes; /* still known to the runtime */
-    struct container_slot *slots;
-    size_t n_slots, n_init;
+    struct container_slot **slots;    /* init containers, containers, ephemeral containers */
+    size_t n_slots, n_init, n_fixed;  /* ephemeral ones begin at n_fixed */
     struct volume_set *volumes;
     struct volume_limits *limits;
     struct object_ref **env_refs;
@@ -97,8 +100,11 @@ struct pod_worker {
     uint64_t volume_retry_at;
     uint32_t volume_failures;
     struct volume_teardown *teardown;
-    int64_t start_time;                   /* seconds since the epoch */
-    int64_t grace;                        /* of the stop under way, seconds */
+    int64_t start_time;  /* seconds since the epoch */
+    int64_t grace;       /* of the stop under way, seconds */
+    uint64_t stop_began; /* now_ms() */
+    char *handler;       /* of the RuntimeClass; NULL until it is known */
+    struct kube_call *handler_call;
     char *failed_reason, *failed_message; /* the pod as a whole was ended by us */
     bool held;                            /* the runtime is still being asked what there is of it */
     bool removed;         /* no longer wanted: delete it from the runtime and the API */
@@ -139,8 +145,10 @@ struct container_slot *worker_slot(const struct pod_worker *w, const char *name)
 bool slot_is_sidecar(const struct container_slot *s);
 const struct container_spec *slot_spec(const struct container_slot *s);
 bool slot_is_running(const struct container_slot *s);
-/* Whether a container that ended so is to be started again. */
-bool restart_wanted(enum restart_policy policy, bool sidecar, int32_t exit_code);
+bool slot_is_ephemeral(const struct container_slot *s);
+/* Whether a container that ended so is to be started again. @policy is the pod's; the container's
+ * own, and its rules, win. */
+bool restart_wanted(enum restart_policy policy, const struct container_spec *c, int32_t exit_code);
 /* Whether this container should have a run that it has not: never started, or ended and to be
  * started again. */
 bool slot_wants_run(const struct container_slot *s);
@@ -165,12 +173,21 @@ void slot_probe(struct container_slot *s);
 
 /* Stops the current run, hooks included. */
 void slot_stop(struct container_slot *s, int64_t grace, const char *why);
+/* The grace period of the stop under way has become w->grace, which is shorter. */
+void worker_hurry(struct pod_worker *w);
 void worker_sync_stop(struct pod_worker *w);
 void worker_sync_clean(struct pod_worker *w);
 void worker_remove_container(struct pod_worker *w, const char *id);
 /* Removes dead sandboxes of which no container is kept. */
 void worker_remove_old_sandboxes(struct pod_worker *w);
 void worker_cancel_removals(struct pod_worker *w);
+
+/* ---- admit.c ---- */
+
+/* Whether the pod may run here at all; false, and the worker's failed_reason and _message, when
+ * not. */
+bool worker_admit(struct pod_worker *w);
+void worker_fail(struct pod_worker *w, const char *reason, const char *message);
 
 /* ---- sandbox.c ---- */
 
@@ -189,7 +206,7 @@ int worker_write_hosts(struct pod_worker *w, struct error *err);
 /* Adds /etc/hosts and the termination message file to the mounts. */
 int slot_file_mounts(struct container_slot *s, struct mount_list *mounts, struct error *err);
 /* The termination message of an ended run; NULL when there is none. The caller frees. */
-char *run_termination_message(const struct container_run *r);
+char *run_termination_message(const struct container_slot *s, const struct container_run *r);
 void slot_link_log(const struct container_slot *s);
 void worker_remove_files(struct pod_worker *w);
 /* Removes a pod's log directory and the links into it. */

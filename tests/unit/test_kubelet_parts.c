@@ -180,6 +180,11 @@ static void environment_is_built(void **state)
         "{\"secretRef\":{\"name\":\"none\",\"optional\":true}}],\"env\":["
         "{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"value\":\"$(A)-$(P_key)-$(NO)-$$(A)\"},"
         "{\"name\":\"IP\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIP\"}}},"
+        "{\"name\":\"IPS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.podIPs\"}}},"
+        "{\"name\":\"HOST\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.hostIP\"}}},"
+        "{\"name\":\"HOSTS\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.hostIPs\"}}},"
+        "{\"name\":\"DISK\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":"
+        "\"limits.ephemeral-storage\",\"divisor\":\"1Mi\"}}},"
         "{\"name\":\"L\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels['app']\"}}},"
         "{\"name\":\"ALL\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}}},"
         "{\"name\":\"CPU\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"limits.cpu\"}}},"
@@ -194,6 +199,10 @@ static void environment_is_built(void **state)
     assert_string_equal(env_list_get(&e, "B"), "1-value-$(NO)-$(A)");
     assert_string_equal(env_list_get(&e, "P_other"), "2");
     assert_string_equal(env_list_get(&e, "IP"), "10.0.0.5");
+    assert_string_equal(env_list_get(&e, "IPS"), "10.0.0.5,2001:db8::5");
+    assert_string_equal(env_list_get(&e, "HOST"), "192.0.2.1");
+    assert_string_equal(env_list_get(&e, "HOSTS"), "192.0.2.1,2001:db8::1");
+    assert_string_equal(env_list_get(&e, "DISK"), "5");
     assert_string_equal(env_list_get(&e, "L"), "x\"y");
     assert_string_equal(env_list_get(&e, "ALL"), "app=\"x\\\"y\"");
     assert_string_equal(env_list_get(&e, "CPU"), "2");
@@ -281,7 +290,7 @@ static void dns_follows_the_policy(void **state)
     struct pod *p = make_pod("{\"containers\":[{\"name\":\"a\",\"image\":\"i\"}],\"dnsConfig\":"
                              "{\"searches\":[\"x.org\"],\"options\":[{\"name\":\"ndots\",\"value\":"
                              "\"2\"},{\"name\":\"edns0\"}]}}");
-    Runtime__V1__DNSConfig *d = request_dns(p, &dns);
+    Runtime__V1__DNSConfig *d = request_dns(p, &dns, NULL);
     assert_int_equal(d->n_servers, 1);
     assert_string_equal(d->servers[0], "10.96.0.10");
     assert_int_equal(d->n_searches, 5);
@@ -292,11 +301,147 @@ static void dns_follows_the_policy(void **state)
     message_free(d);
     pod_unref(p);
     p = make_pod("{\"dnsPolicy\":\"Default\",\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}");
-    d = request_dns(p, &dns);
+    d = request_dns(p, &dns, NULL);
     assert_string_equal(d->servers[0], "192.0.2.53");
     assert_int_equal(d->n_searches, 1);
     assert_string_equal(d->options[0], "timeout:3");
     message_free(d);
+    pod_unref(p);
+}
+
+static void dns_fits_what_libc_takes(void **state)
+{
+    (void)state;
+    struct strbuf notes = STRBUF_INIT, searches = STRBUF_INIT;
+    for (int i = 0; i < 40; i++)
+        strbuf_addf(&searches, "%s\"s%d.org\"", i ? "," : "", i);
+    _cleanup_free_ char *spec = str_printf(
+        "{\"dnsPolicy\":\"None\",\"containers\":[{\"name\":\"a\",\"image\":\"i\"}],"
+        "\"dnsConfig\":{\"nameservers\":[\"1.1.1.1\",\"2.2.2.2\",\"1.1.1.1\",\"3.3.3.3\","
+        "\"4.4.4.4\"],\"searches\":[%s]}}",
+        strbuf_text(&searches));
+    struct pod *p = make_pod(spec);
+    Runtime__V1__DNSConfig *d = request_dns(p, &dns, &notes);
+    assert_int_equal(d->n_servers, 3);
+    assert_string_equal(d->servers[2], "3.3.3.3");
+    assert_int_equal(d->n_searches, 32);
+    assert_non_null(strstr(strbuf_text(&notes), "the applied nameserver line is: 1.1.1.1 2.2.2.2 "
+                                                "3.3.3.3\n"));
+    assert_non_null(strstr(strbuf_text(&notes), "the applied search line is: s0.org s1.org"));
+    message_free(d);
+    pod_unref(p);
+    strbuf_done(&notes);
+    strbuf_done(&searches);
+    /* Of the host's search lines the last one counts; a dot at the end does not. */
+    struct dns_settings host = dns;
+    host.servers.count = 0;
+    host.host_config = "search a.org\nnameserver 192.0.2.1\nsearch b.org. c.org\n";
+    p = make_pod("{\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}");
+    assert_true(dns_lacks_cluster(p, &host));
+    d = request_dns(p, &host, NULL);
+    assert_int_equal(d->n_searches, 2);
+    assert_string_equal(d->searches[0], "b.org");
+    message_free(d);
+    pod_unref(p);
+}
+
+static void host_names_have_their_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *name;
+    } cases[] = {
+        {"", "web"},
+        {"\"hostname\":\"h\",\"subdomain\":\"sub\",", "h"},
+        {"\"hostname\":\"h\",\"subdomain\":\"sub\",\"setHostnameAsFQDN\":true,",
+         "h.sub.ns1.svc.cluster.local"},
+        {"\"hostname\":\"h\",\"subdomain\":\"sub\",\"setHostnameAsFQDN\":true,"
+         "\"hostnameOverride\":\"a.b\",",
+         "a.b"},
+        {"\"hostname\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"subdomain\":\"sub\","
+         "\"setHostnameAsFQDN\":true,",
+         NULL},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = ERROR_INIT;
+        _cleanup_free_ char *spec =
+            str_printf("{%s\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}", cases[i].more);
+        struct pod *p = make_pod(spec);
+        assert_null(p->invalid);
+        _cleanup_free_ char *name = pod_kernel_hostname(p, "cluster.local", &err);
+        if (cases[i].name)
+            assert_string_equal(name, cases[i].name);
+        else
+            assert_non_null(strstr(error_text(&err), "is too long (64 characters is the max"));
+        pod_unref(p);
+    }
+}
+
+static void sysctls_are_allowed_one_by_one(void **state)
+{
+    (void)state;
+    static char *items[] = {(char *)"kernel.msg*", (char *)"net/core/somaxconn"};
+    const struct string_list unsafe = {.items = items, .count = 2};
+    static const struct {
+        const char *more, *name, *complaint;
+    } cases[] = {
+        {"", "net.ipv4.tcp_syncookies", NULL},
+        {"", "net/ipv4/tcp_syncookies", NULL},
+        {"", "kernel.msgmax", NULL},
+        {"", "net.core.somaxconn", NULL},
+        {"", "kernel.sem", "\"kernel.sem\" not allowlisted"},
+        {"", "vm.swappiness", "not allowlisted"},
+        {"\"hostNetwork\":true,", "net.ipv4.tcp_syncookies", "with host net enabled"},
+        {"\"hostIPC\":true,", "kernel.msgmax", "with host ipc enabled"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = ERROR_INIT;
+        _cleanup_free_ char *spec =
+            str_printf("{%s\"containers\":[{\"name\":\"a\",\"image\":\"i\"}],\"securityContext\":{"
+                       "\"sysctls\":[{\"name\":\"%s\",\"value\":\"1\"}]}}",
+                       cases[i].more, cases[i].name);
+        struct pod *p = make_pod(spec);
+        int code = pod_check_sysctls(p, &unsafe, &err);
+        if (cases[i].complaint ? code != -EPERM || !strstr(error_text(&err), cases[i].complaint)
+                               : code != 0)
+            fail_msg("%s: %s", cases[i].name, error_text(&err));
+        pod_unref(p);
+    }
+}
+
+static void pods_add_up(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more;
+        int64_t cpu, memory;
+    } cases[] = {
+        {"", 100, 1000},
+        /* An init container runs alone, beside the sidecars before it. */
+        {"\"initContainers\":[{\"name\":\"s\",\"image\":\"i\",\"restartPolicy\":\"Always\","
+         "\"resources\":{\"requests\":{\"cpu\":\"50m\"}}},{\"name\":\"x\",\"image\":\"i\","
+         "\"resources\":{\"requests\":{\"cpu\":\"300m\",\"memory\":\"10\"}}}],",
+         350, 1000},
+        {"\"overhead\":{\"cpu\":\"7m\",\"memory\":\"5\"},", 107, 1005},
+        {"\"resources\":{\"requests\":{\"cpu\":\"2\"}},", 2000, 1000},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *spec = str_printf(
+            "{%s\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"resources\":{\"requests\":{"
+            "\"cpu\":\"100m\",\"memory\":\"1000\"}}}]}",
+            cases[i].more);
+        struct pod *p = make_pod(spec);
+        assert_null(p->invalid);
+        assert_int_equal(pod_request(p, "cpu"), cases[i].cpu);
+        assert_int_equal(pod_request(p, "memory"), cases[i].memory);
+        pod_unref(p);
+    }
+    struct pod *p = make_pod("{\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"1Gi\"}},"
+                             "\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}");
+    assert_int_equal(p->qos, QOS_GUARANTEED);
+    struct pod_resources r = pod_resources_of(p);
+    assert_int_equal(r.quota, 100000);
+    assert_int_equal(r.memory, 1 << 30);
     pod_unref(p);
 }
 
@@ -534,6 +679,10 @@ int main(void)
         cmocka_unit_test(expansion_is_bounded),
         cmocka_unit_test(resources_follow_upstream_formulas),
         cmocka_unit_test(dns_follows_the_policy),
+        cmocka_unit_test(dns_fits_what_libc_takes),
+        cmocka_unit_test(host_names_have_their_forms),
+        cmocka_unit_test(sysctls_are_allowed_one_by_one),
+        cmocka_unit_test(pods_add_up),
         cmocka_unit_test(containers_carry_their_identity),
         cmocka_unit_test(run_as_non_root_looks_at_the_image),
         cmocka_unit_test(backoff_doubles_and_is_forgotten),

@@ -30,7 +30,8 @@ struct fake {
     struct strbuf trace; /* one word a call */
     struct pending *calls;
     int failing[CRI_METHODS]; /* answer this many calls with INTERNAL */
-    bool no_image;
+    bool no_image, hold_stops;
+    char *target; /* target_id of the last container made */
     int sandboxes, containers;
     int64_t stop_timeout;
     struct kubelet k;
@@ -85,11 +86,14 @@ static ProtobufCMessage *respond(struct fake *f, struct pending *p)
             message_new(&runtime__v1__create_container_response__descriptor);
         strbuf_addf(&f->trace, ":%s", q->config->metadata->name);
         r->container_id = str_printf("c%d", f->containers++);
+        free(f->target);
+        f->target = str_dup(q->config->linux->security_context->namespace_options->target_id);
         return &r->base;
     }
     case CRI_STOP_CONTAINER: {
         const Runtime__V1__StopContainerRequest *q = (const void *)p->request;
         f->stop_timeout = q->timeout;
+        strbuf_addf(&f->trace, ":%s", q->container_id);
         end_run(f, q->container_id, 143);
         return message_new(&runtime__v1__stop_container_response__descriptor);
     }
@@ -117,6 +121,11 @@ static void on_answer(void *arg)
     struct fake *f = p->fake;
     rpc_reply_fn *cb = p->cb;
     void *cb_arg = p->arg;
+    if (f->hold_stops && p->method == CRI_STOP_CONTAINER) {
+        const Runtime__V1__StopContainerRequest *q = (const void *)p->request;
+        f->stop_timeout = q->timeout;
+        return; /* the container takes its time */
+    }
     strbuf_addf(&f->trace, "%s%s", f->trace.len ? " " : "",
                 words[p->method] ? words[p->method] : "?");
     if (f->failing[p->method] > 0) {
@@ -162,7 +171,7 @@ static const struct runtime_ops fake_ops = {.call = fake_call, .cancel = fake_ca
 static void end_run(struct fake *f, const char *id, int32_t code)
 {
     for (size_t i = 0; i < f->w->n_slots; i++) {
-        struct container_slot *s = &f->w->slots[i];
+        struct container_slot *s = f->w->slots[i];
         if (!s->run || !str_eq(s->run->id, id))
             continue;
         Runtime__V1__ContainerStatus *c = message_new(&runtime__v1__container_status__descriptor);
@@ -211,6 +220,7 @@ static void start(struct fake *f, const char *spec)
                             .root = f->root,
                             .node_name = (char *)"n1",
                             .node_ip = (char *)"192.0.2.1",
+                            .node_ips = (char *)"192.0.2.1,2001:db8::1",
                             .runtime = &f->base,
                             .pods_dir = str_printf("%s/pods", f->root),
                             .log_root = str_printf("%s/logs", f->root),
@@ -237,6 +247,7 @@ static void finish(struct fake *f)
     free(f->k.seccomp_root);
     loop_free(f->loop);
     strbuf_done(&f->trace);
+    free(f->target);
     assert_int_equal(fs_remove_tree(f->root, NULL), 0);
 }
 
@@ -256,7 +267,7 @@ static void expect(struct fake *f, const char *trace)
 
 static const char *waiting(const struct fake *f, size_t slot)
 {
-    return f->w->slots[slot].wait_reason ? f->w->slots[slot].wait_reason : "";
+    return f->w->slots[slot]->wait_reason ? f->w->slots[slot]->wait_reason : "";
 }
 
 #define ONE(more) "{" more "\"containers\":[{\"name\":\"a\",\"image\":\"i:1\"}]}"
@@ -280,7 +291,7 @@ static void a_pod_starts(void **state)
     assert_string_equal(worker_phase(f.w), "Pending");
     begun(&f);
     assert_string_equal(worker_phase(f.w), "Running");
-    assert_true(slot_is_ready(&f.w->slots[0]));
+    assert_true(slot_is_ready(f.w->slots[0]));
     _cleanup_json_ json_t *s = worker_status(f.w);
     assert_string_equal(json_path_string(s, "podIP"), "10.0.0.9");
     assert_string_equal(json_path_string(s, "qosClass"), "BestEffort");
@@ -298,12 +309,12 @@ static void a_crash_restarts_then_backs_off(void **state)
     begun(&f);
     end_run(&f, "c0", 1);
     expect(&f, "image create:a start");
-    assert_int_equal(f.w->slots[0].run->restart, 1);
-    assert_int_equal(f.w->slots[0].last->exit_code, 1);
+    assert_int_equal(f.w->slots[0]->run->restart, 1);
+    assert_int_equal(f.w->slots[0]->last->exit_code, 1);
     end_run(&f, "c1", 2);
     expect(&f, "");
     assert_string_equal(waiting(&f, 0), "CrashLoopBackOff");
-    assert_string_equal(f.w->slots[0].wait_message,
+    assert_string_equal(f.w->slots[0]->wait_message,
                         "back-off 10s restarting failed container=a pod=web_d(u1)");
     assert_string_equal(worker_phase(f.w), "Running");
     _cleanup_json_ json_t *s = worker_status(f.w);
@@ -358,7 +369,7 @@ static void deletion_goes_in_order(void **state)
                                ONE(""));
     worker_update(f.w, pod);
     pod_unref(pod);
-    expect(&f, "stop stopp rmp");
+    expect(&f, "stop:c0 stopp rmp");
     assert_int_equal(f.stop_timeout, 7);
     assert_true(f.gone);
     _cleanup_free_ char *dir = str_printf("%s/pods/u1", f.root);
@@ -376,7 +387,7 @@ static void a_restarted_kubelet_takes_over(void **state)
     Runtime__V1__PodSandboxNetworkStatus n = RUNTIME__V1__POD_SANDBOX_NETWORK_STATUS__INIT;
     Runtime__V1__ContainerStatus *c = message_new(&runtime__v1__container_status__descriptor);
     char hash[9];
-    container_hash(slot_spec(&f.w->slots[0]), hash);
+    container_hash(slot_spec(f.w->slots[0]), hash);
     m.attempt = 2;
     n.ip = (char *)"10.0.0.7";
     s.id = (char *)"old";
@@ -397,12 +408,12 @@ static void a_restarted_kubelet_takes_over(void **state)
     worker_observe_container(f.w, "old", c);
     expect(&f, ""); /* nothing is started, nothing doubled */
     assert_string_equal(worker_phase(f.w), "Running");
-    assert_int_equal(f.w->slots[0].run->restart, 4);
+    assert_int_equal(f.w->slots[0]->run->restart, 4);
     assert_string_equal(f.w->sandbox.ip, "10.0.0.7");
     end_run(&f, "mine", 1);
     expect(&f, "");
     assert_string_equal(waiting(&f, 0), "CrashLoopBackOff");
-    assert_int_equal(f.w->slots[0].restarts.delay_ms, 80000); /* the fourth restart's */
+    assert_int_equal(f.w->slots[0]->restarts.delay_ms, 80000); /* the fourth restart's */
     message_free(c);
     finish(&f);
 }
@@ -422,7 +433,7 @@ static void images_that_are_missing_have_reasons(void **state)
     f.failing[CRI_PULL_IMAGE] = 1;
     settle(&f);
     assert_string_equal(waiting(&f, 0), "ErrImagePull");
-    assert_string_equal(f.w->slots[0].wait_message, "scripted failure");
+    assert_string_equal(f.w->slots[0]->wait_message, "scripted failure");
     assert_string_equal(worker_phase(f.w), "Pending");
     assert_null(strstr(strbuf_text(&f.trace), "create"));
     finish(&f);
@@ -445,7 +456,7 @@ static void init_containers_run_in_order(void **state)
     expect(&f, "image create:a start");
     assert_string_equal(worker_phase(f.w), "Running");
     worker_remove(f.w);
-    expect(&f, "stop stop stopp rmp");
+    expect(&f, "stop:c3 stop:c1 stopp rmp"); /* what serves the others goes last */
     finish(&f);
 }
 
@@ -481,7 +492,7 @@ static void a_dead_sandbox_is_replaced(void **state)
     assert_non_null(strstr(t, "stopp"));
     assert_true(str_ends(t, "run statusp create:a start"));
     assert_int_equal(f.w->sandbox.attempt, 1);
-    assert_int_equal(f.w->slots[0].run->restart, 1);
+    assert_int_equal(f.w->slots[0]->run->restart, 1);
     assert_string_equal(worker_phase(f.w), "Running");
     finish(&f);
 }
@@ -538,7 +549,108 @@ static void a_new_image_replaces_the_container(void **state)
     settle(&f);
     assert_non_null(strstr(strbuf_text(&f.trace), "stop"));
     assert_non_null(strstr(strbuf_text(&f.trace), "create:a start"));
-    assert_int_equal(f.w->slots[0].run->restart, 1);
+    assert_int_equal(f.w->slots[0]->run->restart, 1);
+    finish(&f);
+}
+
+/* Sidecars end one by one, the last first, once nothing is left that they could serve. */
+static void sidecars_end_in_reverse(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f,
+          ONE("\"initContainers\":[{\"name\":\"s1\",\"image\":\"i:1\",\"restartPolicy\":"
+              "\"Always\"},{\"name\":\"s2\",\"image\":\"i:1\",\"restartPolicy\":\"Always\"}],"));
+    settle(&f);
+    assert_string_equal(worker_phase(f.w), "Running");
+    strbuf_truncate(&f.trace, 0);
+    worker_remove(f.w);
+    expect(&f, "stop:c2 stop:c1 stop:c0 stopp rmp");
+    finish(&f);
+}
+
+static void a_shorter_grace_period_hurries(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f, ONE(""));
+    begun(&f);
+    f.hold_stops = true;
+    struct pod *pod = make_pod(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","
+                               "\"deletionGracePeriodSeconds\":600",
+                               ONE(""));
+    worker_update(f.w, pod);
+    pod_unref(pod);
+    settle(&f);
+    assert_int_equal(f.stop_timeout, 600);
+    f.hold_stops = false;
+    pod = make_pod(",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\","
+                   "\"deletionGracePeriodSeconds\":5",
+                   ONE(""));
+    worker_update(f.w, pod);
+    pod_unref(pod);
+    expect(&f, "stop:c0 stopp rmp");
+    assert_int_equal(f.stop_timeout, 5);
+    finish(&f);
+}
+
+static void an_ephemeral_container_joins(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f, ONE(""));
+    begun(&f);
+    struct pod *pod =
+        make_pod("", ONE("\"ephemeralContainers\":[{\"name\":\"dbg\",\"image\":\"i:2\","
+                         "\"targetContainerName\":\"a\"}],"));
+    worker_update(f.w, pod);
+    pod_unref(pod);
+    expect(&f, "image create:dbg start");
+    assert_string_equal(f.target, "c0");
+    end_run(&f, "c1", 3);
+    expect(&f, ""); /* never again, and the pod does not care */
+    assert_string_equal(worker_phase(f.w), "Running");
+    _cleanup_json_ json_t *s = worker_status(f.w);
+    const json_t *c = json_array_get(json_object_get(s, "ephemeralContainerStatuses"), 0);
+    assert_int_equal(json_path_int(c, "state.terminated.exitCode", -1), 3);
+    assert_int_equal(json_array_size(json_object_get(s, "containerStatuses")), 1);
+    worker_remove(f.w);
+    expect(&f, "stop:c0 stopp rmp");
+    finish(&f);
+}
+
+static void a_container_has_a_policy_of_its_own(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f, "{\"restartPolicy\":\"Always\",\"containers\":[{\"name\":\"a\",\"image\":\"i:1\","
+              "\"restartPolicy\":\"Never\",\"restartPolicyRules\":[{\"action\":\"Restart\","
+              "\"exitCodes\":{\"operator\":\"In\",\"values\":[42]}}]}]}");
+    begun(&f);
+    end_run(&f, "c0", 42);
+    expect(&f, "image create:a start");
+    end_run(&f, "c1", 1);
+    expect(&f, "stopp");
+    assert_string_equal(worker_phase(f.w), "Failed");
+    finish(&f);
+}
+
+static void what_may_not_run_is_rejected(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f,
+          ONE("\"securityContext\":{\"sysctls\":[{\"name\":\"kernel.msgmax\",\"value\":\"1\"}]},"));
+    expect(&f, "");
+    assert_string_equal(worker_phase(f.w), "Failed");
+    assert_string_equal(f.w->failed_reason, "SysctlForbidden");
+    assert_string_equal(f.w->failed_message,
+                        "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+    finish(&f);
+    start(&f, ONE("\"runtimeClassName\":\"kata\","));
+    settle(&f);
+    assert_null(strstr(strbuf_text(&f.trace), "run")); /* nobody knows its handler */
+    assert_string_equal(worker_phase(f.w), "Pending");
     finish(&f);
 }
 
@@ -558,6 +670,11 @@ int main(void)
         cmocka_unit_test(what_cannot_run_says_so),
         cmocka_unit_test(failed_calls_are_tried_again_later),
         cmocka_unit_test(a_new_image_replaces_the_container),
+        cmocka_unit_test(sidecars_end_in_reverse),
+        cmocka_unit_test(a_shorter_grace_period_hurries),
+        cmocka_unit_test(an_ephemeral_container_joins),
+        cmocka_unit_test(a_container_has_a_policy_of_its_own),
+        cmocka_unit_test(what_may_not_run_is_rejected),
     };
     return RUN_TESTS(tests);
 }
