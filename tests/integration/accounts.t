@@ -132,7 +132,7 @@ arrived() { [ "$(jq -r .metadata.name "$T/late")" = p ]; }
 ok "…or late" eventually 10 arrived
 
 # ---- the cluster's CA in every namespace, and the account ----
-in_ns "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --root-ca-file "$T/pki/ca.crt" >"$T/controllers.log" 2>&1 &
+nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --root-ca-file "$T/pki/ca.crt" >"$T/controllers.log" 2>&1 &
 CONTROLLERS=$!
 at_end kill "$CONTROLLERS"
 root_ca=/api/v1/namespaces/late/configmaps/kube-root-ca.crt

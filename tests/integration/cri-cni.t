@@ -78,7 +78,7 @@ like "$a" '^[0-9a-f]{32}$' "a pod runs" || diag "$(tail -5 "$T/cri.log")"
 b=$(cri runp "$(pod b)")
 like "$(ip_of "$a") $(ip_of "$b")" '^10\.88\.0\.[0-9]+ 10\.88\.0\.[0-9]+$' "addresses are host-local's"
 is "$(leases net | wc -w)" 2 "... which has them leased"
-pod_ns "$a" "$B/tests/bin/who" serve a 0.0.0.0 80 >"$T/server" &
+nsenter --net="$R/run/coracle/sandboxes/$a/ns/net" "$B/tests/bin/who" serve a 0.0.0.0 80 >"$T/server" &
 server=$!
 at_end eval 'kill $server 2>/dev/null; true'
 eventually 10 grep -q ready "$T/server"
