@@ -140,8 +140,7 @@ rm "$MANIFESTS/static.yaml"
 ok "its manifest removed: the mirror goes too" eventually 10 absent static-n1
 
 # ---- deletion ----
-api DELETE $pods/web >/dev/null
-is "$(get $pods/web '.metadata.deletionGracePeriodSeconds')" 3 "deletion is graceful"
+is "$(api DELETE $pods/web | jq .metadata.deletionGracePeriodSeconds)" 3 "deletion is graceful"
 ok "the pod goes" eventually 10 absent web
 ok "its preStop hook ran" test -e "$T/left/bye"
 create stubborn "$(jq -cn --argjson c "$(container 'trap "" TERM; while :; do sleep 1; done')" '{containers:[$c]}')" >/dev/null
