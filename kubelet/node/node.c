@@ -77,10 +77,12 @@ static json_t *build(const struct node *n, const char *heartbeat)
                                     json_pack("{s:s,s:s}", "type", "InternalIP", "address", ip));
     (void)json_array_append_new(
         addresses, json_pack("{s:s,s:s}", "type", "Hostname", "address", k->node_name));
-    return json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", node_resources(&k->capacity),
-                     "allocatable", node_resources(&k->allocatable), "conditions", conditions,
-                     "addresses", addresses, "daemonEndpoints", "kubeletEndpoint", "Port",
-                     (int)k->port, "nodeInfo",
+    /* With this API servers pass WebSocket clients on to our server instead of translating. */
+    return json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:[s],s:o}", "capacity",
+                     node_resources(&k->capacity), "allocatable", node_resources(&k->allocatable),
+                     "conditions", conditions, "addresses", addresses, "daemonEndpoints",
+                     "kubeletEndpoint", "Port", (int)k->port, "declaredFeatures",
+                     "ExtendWebSocketsToKubelet", "nodeInfo",
                      node_info(n->runtime_version ? n->runtime_version : ""));
 }
 

@@ -22,6 +22,7 @@ create box 'mkdir /srv; head -c 3000000 /dev/zero >/srv/zeros; echo served >/srv
 create reader 'while read x; do echo "got $x"; done; echo over; sleep 1000' '{"stdin":true,"stdinOnce":true}'
 ok "a pod runs" eventually 20 ready box
 ok "another, which reads" eventually 20 ready reader
+is "$(api GET /api/v1/nodes/n1 | jq -c .status.declaredFeatures)" '["ExtendWebSocketsToKubelet"]' "the node says that its kubelet speaks WebSocket"
 descriptors() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
 settled() { [ "$(descriptors "$APISERVER_PID")" -le "$1" ] && [ "$(descriptors "$KUBELET_PID")" -le "$2" ]; }
 before=("$(descriptors "$APISERVER_PID")" "$(descriptors "$KUBELET_PID")")
