@@ -43,7 +43,7 @@ def receive():
     elif frame.opcode in (websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT):
         number = frame.data[0] - (48 if in_base64 else 0)
         data = base64.b64decode(frame.data[1:], validate=True) if in_base64 else frame.data[1:]
-        channels[number] = channels.get(number, b"") + data
+        channels.setdefault(number, bytearray()).extend(data)
 
 
 def send(number, data):

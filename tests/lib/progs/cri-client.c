@@ -8,7 +8,7 @@
  *   cri-client inspect ID | ps [FILTER] | logs ID | exec ID COMMAND… (ExecSync)
  *   cri-client stream [-i] [-t] ID COMMAND… | attach [-i] [-t] ID | forward POD PORT
  *   cri-client images | pull NAME | rmi NAME | import FILE | stats | statsp | events [COUNT]
- *   cri-client version | status | reopen ID | bench pod.json container.json [COUNT]
+ *   cri-client version | status | reopen ID
  *
  * Streams go over SPDY/3.1, with --websocket over WebSocket. FILE may be "-", or the JSON itself.
  * Prints an id alone where a call makes one. Exit status: 0; the command's for exec and stream; 1
@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "base/fs.h"
 #include "base/options.h"
@@ -422,6 +421,7 @@ static int import(struct client *c, char **args)
 struct streaming {
     struct client *c;
     struct remote_client *remote;
+    struct splice *in;
     struct stream *out, *err;
     unsigned outputs; /* that have not ended */
     bool ended;
@@ -504,12 +504,17 @@ static struct stream *take_output(struct streaming *s, enum remote_channel chann
     return st;
 }
 
+static void on_in_end(_unused_ const struct error *err, void *arg)
+{
+    ((struct streaming *)arg)->in = NULL;
+}
+
 static void on_stream_ready(_unused_ struct remote_client *r, void *arg)
 {
     struct streaming *s = arg;
     struct stream *in = remote_client_take(s->remote, REMOTE_STDIN);
     if (in)
-        (void)stream_splice(s->c->loop, in, stream_new_fd(s->c->loop, input_fd()), NULL, NULL);
+        s->in = stream_splice(s->c->loop, in, stream_new_fd(s->c->loop, input_fd()), on_in_end, s);
     s->out = take_output(s, REMOTE_STDOUT);
     s->err = take_output(s, REMOTE_STDERR);
     unsigned columns, rows;
@@ -545,6 +550,7 @@ static int run_stream(struct client *c, const char *method, json_t *q,
         return 1;
     }
     (void)loop_run(c->loop);
+    (void)splice_free(s.in);
     (void)stream_free(s.out);
     (void)stream_free(s.err);
     (void)remote_client_free(s.remote);
@@ -657,72 +663,6 @@ static int forward(struct client *c, char **args)
     return c->exit_code;
 }
 
-/* ---- timing ---- */
-static uint64_t micros(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
-static int compare(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-#define BENCH_MAX   1000
-#define BENCH_STEPS 6
-
-/* One call with the id of @field; milliseconds are noted under the step. */
-static json_t *step(struct client *c, uint64_t *times, const char *method, json_t *q)
-{
-    uint64_t t = micros();
-    json_t *j = call(c, "RuntimeService", method, q);
-    *times = micros() - t;
-    return j;
-}
-
-/* POD CONTAINER COUNT: one pod after the other through its life; per step p50 and p99 in ms. */
-static int bench(struct client *c, char **args)
-{
-    static const char *const names[BENCH_STEPS] = {"run",  "create", "start",
-                                                   "stop", "remove", "up"};
-    static uint64_t times[BENCH_STEPS][BENCH_MAX];
-    _cleanup_json_ json_t *pod = input(args[0]);
-    _cleanup_json_ json_t *container = input(args[1]);
-    int n = args[2] ? (int)strtol(args[2], NULL, 10) : 20;
-    for (int i = 0; i < n && i < BENCH_MAX; i++) {
-        (void)json_path_set(pod, "metadata.attempt", json_integer(i));
-        _cleanup_json_ json_t *p =
-            step(c, &times[0][i], "RunPodSandbox", json_pack("{sO}", "config", pod));
-        const char *pid = json_path_string(p, "pod_sandbox_id");
-        _cleanup_json_ json_t *k = pid ? step(c, &times[1][i], "CreateContainer",
-                                              json_pack("{sssOsO}", "pod_sandbox_id", pid, "config",
-                                                        container, "sandbox_config", pod))
-                                       : NULL;
-        const char *id = json_path_string(k, "container_id");
-        if (!id)
-            return 1;
-        _cleanup_json_ json_t *started =
-            step(c, &times[2][i], "StartContainer", json_pack("{ss}", "container_id", id));
-        times[5][i] = times[0][i] + times[1][i] + times[2][i];
-        _cleanup_json_ json_t *stopped =
-            step(c, &times[3][i], "StopPodSandbox", json_pack("{ss}", "pod_sandbox_id", pid));
-        _cleanup_json_ json_t *removed =
-            step(c, &times[4][i], "RemovePodSandbox", json_pack("{ss}", "pod_sandbox_id", pid));
-        if (!started || !stopped || !removed)
-            return 1;
-    }
-    for (int s = 0; s < BENCH_STEPS; s++) {
-        qsort(times[s], (size_t)n, sizeof(uint64_t), compare);
-        int median = n / 2, tail = n - 1 - n / 100;
-        (void)printf("%-8s p50 %7.2f  p99 %7.2f\n", names[s], (double)times[s][median] / 1000,
-                     (double)times[s][tail] / 1000);
-    }
-    return 0;
-}
-
 static const struct {
     const char *name;
     int min_args;
@@ -741,7 +681,7 @@ static const struct {
     {"images", 0, images},     {"pull", 1, pull},
     {"rmi", 1, rmi},           {"import", 1, import},
     {"stats", 0, stats},       {"statsp", 0, statsp},
-    {"events", 0, events},     {"bench", 2, bench},
+    {"events", 0, events},
 };
 
 static int run_command(struct client *c, int n, char **words)
