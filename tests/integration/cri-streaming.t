@@ -41,7 +41,7 @@ both() { # label FLAG…
     like "$(cri "$@" stream "$k" /no/such 2>&1; echo $?)" 'no such file.*1$' "$l: a command that is not there"
     is "$(printf 'half\nclosed' | cri "$@" stream -i "$k" sh -c 'cat; echo; echo over')" $'half\nclosed\nover' "$l: standard input ends, output goes on"
     is "$(head -c 3000000 /dev/zero | cri "$@" stream -i "$k" sh -c 'head -c 5; exit 3' | wc -c; echo "${PIPESTATUS[1]}")" $'5\n3' "$l: a command that does not read all of it"
-    is "$(sleep 2 | cri "$@" --size 132x43 stream -i -t "$k" sh -c 'i=0; until [ $((i+=1)) = 100 ] || stty size 2>/dev/null; do sleep 0.05; done; tty' | tr -d '\r' | xargs)" "43 132 /dev/pts/0" "$l: a terminal and its size"
+    is "$(cri "$@" --size 132x43 stream -i -t "$k" sh -c 'i=0; until [ "$(stty size 2>/dev/null)" = "43 132" ] || [ $((i+=1)) = 100 ]; do sleep 0.05; done; stty size; tty' </dev/null | tr -d '\r' | xargs)" "43 132 /dev/pts/0" "$l: a terminal and its size"
     is "$(printf 'exit 6\n' | cri "$@" stream -i -t "$k" sh >/dev/null; echo $?)" 6 "$l: typing into it"
     is "$(cri "$@" stream "$k" sh -c 'head -c 5000000 /dev/zero; exit 5' | (sleep 1; wc -c); echo "${PIPESTATUS[0]}")" $'5000000\n5' "$l: all output comes before the status, also to a slow reader"
     is "$(cri "$@" stream "$k" sh -c 'sleep 100 & echo started')" started "$l: what a command leaves behind holds nothing up"
