@@ -71,11 +71,58 @@ static void budget_free(_unused_ void *data, void *p)
     free(p);
 }
 
+/* A variable-length number; 0 bytes when it does not end. */
+static size_t varint(const uint8_t *p, size_t len, uint64_t *ret)
+{
+    *ret = 0;
+    for (size_t i = 0; i < len && i < 10; i++) {
+        *ret |= (uint64_t)(p[i] & 0x7f) << (7 * i);
+        if (!(p[i] & 0x80))
+            return i + 1;
+    }
+    return 0;
+}
+
+/* Whether no string of a message has a NUL in it, which would cut it short in C: what is checked
+ * and what is meant would differ. The bytes have been unpacked before: they are well formed. */
+static bool strings_are_whole(const ProtobufCMessageDescriptor *type, const uint8_t *p, size_t len)
+{
+    const uint8_t *end = p + len;
+    while (p < end) {
+        uint64_t tag, n;
+        p += varint(p, (size_t)(end - p), &tag);
+        unsigned wire = tag & 7;
+        size_t used = varint(p, (size_t)(end - p), &n);
+        if (wire == 1 || wire == 5) {
+            p += wire == 1 ? 8 : 4;
+            continue;
+        }
+        p += used;
+        if (!used || (wire == 2 && n > (size_t)(end - p)))
+            return false;
+        if (wire != 2)
+            continue;
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
+        if (f && f->type == PROTOBUF_C_TYPE_STRING && memchr(p, '\0', n))
+            return false;
+        if (f && f->type == PROTOBUF_C_TYPE_MESSAGE && !strings_are_whole(f->descriptor, p, n))
+            return false;
+        p += n;
+    }
+    return true;
+}
+
 ProtobufCMessage *rpc_decode(const void *data, size_t len, const ProtobufCMessageDescriptor *type)
 {
     size_t budget = 8 * len + (1u << 20);
     ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
-    return protobuf_c_message_unpack(type, &allocator, len, data);
+    ProtobufCMessage *message = protobuf_c_message_unpack(type, &allocator, len, data);
+    if (message && !strings_are_whole(type, data, len)) {
+        protobuf_c_message_free_unpacked(message, NULL);
+        return NULL;
+    }
+    return message;
 }
 
 void rpc_message_free(ProtobufCMessage *message)

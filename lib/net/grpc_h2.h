@@ -35,7 +35,8 @@ struct rpc_frame {
 };
 struct rpc_frame *rpc_frame_of(const ProtobufCMessage *message);
 struct rpc_frame *rpc_frame_of_bytes(const void *data, size_t len);
-/* Decodes; NULL when it does not parse, or would take far more memory than its bytes justify. */
+/* Decodes; NULL when it does not parse, has a string with a NUL in it, or would take far more
+ * memory than its bytes justify. */
 ProtobufCMessage *rpc_decode(const void *data, size_t len, const ProtobufCMessageDescriptor *type);
 void rpc_message_free(ProtobufCMessage *message);
 /* grpc-message is percent-encoded; both allocate. */

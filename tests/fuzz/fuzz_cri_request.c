@@ -3,6 +3,7 @@
 #include "cri/resources.h"
 #include "cri/seccomp.h"
 #include "cri/spec.h"
+#include "net/grpc_h2.h"
 #include "net/pbjson.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -10,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct seccomp_cache filters;
-    Runtime__V1__CreateContainerRequest *q =
-        runtime__v1__create_container_request__unpack(NULL, size, data);
+    Runtime__V1__CreateContainerRequest *q = (Runtime__V1__CreateContainerRequest *)rpc_decode(
+        data, size, &runtime__v1__create_container_request__descriptor);
     if (!q)
         return 0;
     json_decref(pbjson_from_message(&q->base));

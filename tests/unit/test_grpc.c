@@ -8,7 +8,9 @@
 #include <sys/un.h>
 
 #include "base/fs.h"
+#include "net/cri.pb-c.h"
 #include "net/grpc_client.h"
+#include "net/grpc_h2.h"
 #include "net/grpc_server.h"
 #include "etcd-client/proto/etcd.pb-c.h"
 
@@ -691,6 +693,25 @@ static void ends_with_work_under_way(void **state)
     assert_int_equal(f->replies, 0);
 }
 
+/* A NUL would cut a string short in C. */
+static void strings_with_nul(_unused_ void **state)
+{
+    static const uint8_t good[] = {0x0a, 1, 'A', 0x12, 3, 'x', 'z', 'y'},
+                         bad[] = {0x0a, 1, 'A', 0x12, 3, 'x', 0, 'y'},
+                         nested[] = {0x32, 8, 0x0a, 1, 'A', 0x12, 3, 'x', 0, 'y'},
+                         later[] = {0xfa, 0x7f, 1, 0, 0x0a, 1, 'A'};
+    const ProtobufCMessageDescriptor *entry = &runtime__v1__key_value__descriptor;
+    ProtobufCMessage *m = rpc_decode(good, sizeof(good), entry);
+    assert_non_null(m);
+    rpc_message_free(m);
+    assert_null(rpc_decode(bad, sizeof(bad), entry));
+    assert_null(
+        rpc_decode(nested, sizeof(nested), &runtime__v1__container_config__descriptor)); /* envs */
+    m = rpc_decode(later, sizeof(later), entry); /* of a later release: not looked at */
+    assert_non_null(m);
+    rpc_message_free(m);
+}
+
 static void statuses(_unused_ void **state)
 {
     assert_string_equal(rpc_status_name(RPC_NOT_FOUND), "NOT_FOUND");
@@ -724,6 +745,7 @@ int main(void)
         T(servers_that_misbehave),
         T(bad_options),
         T(ends_with_work_under_way),
+        cmocka_unit_test(strings_with_nul),
         cmocka_unit_test(statuses),
     };
     return RUN_TESTS(tests);
