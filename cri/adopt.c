@@ -131,7 +131,9 @@ static void load_containers(struct sandbox *s)
             (void)unlink(path);
             continue;
         }
-        (void)image_store_use(s->rt->images, c->image_id, c->id);
+        if (container_use_images(c, &err) < 0)
+            log_warn("an image that a container uses is gone", "container", id, "error",
+                     error_text(&err), NULL);
     }
     if (d)
         (void)closedir(d);

@@ -60,6 +60,17 @@ char *arena_dup(struct arena *a, const char *s)
     return s ? arena_printf(a, "%s", s) : NULL;
 }
 
+const char *const *arena_strings(struct arena *a, char *const *list)
+{
+    size_t n = 0;
+    while (list[n])
+        n++;
+    const char **copy = arena_array(a, n + 1, sizeof(*copy));
+    for (size_t i = 0; i < n; i++)
+        copy[i] = arena_dup(a, list[i]);
+    return copy;
+}
+
 void arena_done(struct arena *a)
 {
     while (a->chunks) {

@@ -20,6 +20,8 @@ void *arena_zalloc(struct arena *a, size_t size);
 void *arena_array(struct arena *a, size_t count, size_t size);
 char *arena_printf(struct arena *a, const char *fmt, ...) _printf_(2, 3);
 char *arena_dup(struct arena *a, const char *s); /* NULL gives NULL */
+/* A copy of a NULL-terminated list. */
+const char *const *arena_strings(struct arena *a, char *const *list);
 void arena_done(struct arena *a);
 
 /* A message of a protobuf-c type in the arena: ARENA_MESSAGE(a, runtime__v1__pod_sandbox). */

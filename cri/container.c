@@ -63,6 +63,7 @@ void container_free(struct container *c)
     loop_timer_done(&c->reap);
     runtime__v1__container_config__free_unpacked(c->config, NULL);
     free(c->image_id);
+    (void)image_strings_free(c->volume_images);
     free(c->image_user);
     free(c->image_cwd);
     (void)image_strings_free(c->image_env);
@@ -326,6 +327,25 @@ static void on_tree_removed(int code, const struct error *err, void *data)
     free(data);
 }
 
+int container_use_images(const struct container *c, struct error *err)
+{
+    int r = image_store_use(c->rt->images, c->image_id, c->id);
+    if (r < 0)
+        return error_errno(err, r, "image %s", c->image_id);
+    for (char **id = c->volume_images; id && *id; id++)
+        if ((r = image_store_use(c->rt->images, *id, c->id)) < 0)
+            return error_errno(err, r, "image %s", *id);
+    return 0;
+}
+
+static void container_unuse_images(const struct container *c)
+{
+    if (c->image_id)
+        image_store_unuse(c->rt->images, c->image_id, c->id);
+    for (char **id = c->volume_images; id && *id; id++)
+        image_store_unuse(c->rt->images, *id, c->id);
+}
+
 void container_discard(struct container *c)
 {
     struct runtime *rt = c->rt;
@@ -336,8 +356,7 @@ void container_discard(struct container *c)
     else
         free(trash);
     container_forget(c);
-    if (c->image_id)
-        image_store_unuse(rt->images, c->image_id, c->id);
+    container_unuse_images(c);
     container_free(c);
 }
 

@@ -26,7 +26,8 @@ struct container {
     struct list entry; /* in sandbox->containers */
     char id[CONTAINER_ID_LEN + 1];
     Runtime__V1__ContainerConfig *config;
-    char *image_id; /* "sha256:…" */
+    char *image_id;       /* "sha256:…" */
+    char **volume_images; /* ids of the images that are mounted, NULL-terminated; NULL: none */
     /* What a process executed later needs of the image, which may be gone by then. */
     char *image_user, *image_cwd;
     char **image_env; /* NULL-terminated; NULL: none */
@@ -86,6 +87,8 @@ void container_free(struct container *container);
 /* Kills what is left in the container's cgroup and removes it; @cb (may be NULL) when it is gone.
  */
 void container_reap(struct container *container, container_done_fn *cb);
+/* Keeps the layers of its images on disk until it is discarded. */
+int container_use_images(const struct container *container, struct error *err);
 /* Takes away what a container that was never answered, or is removed, has in the host, and frees
  * it. */
 void container_discard(struct container *container);

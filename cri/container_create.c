@@ -194,6 +194,40 @@ static int give_to_shim(struct creation *cr, const struct launch_spec *spec, str
     return shim_create(c->sandbox->shim, &sc, spec, c->rt->cgs, on_created, cr, err);
 }
 
+/* Resolves the images that are to be mounted: their ids go into the container, the layers of each
+ * mount's into *ret (parallel to the mounts; NULL when none is of an image). */
+static int find_volumes(struct container *c, struct arena *a, const char *const *const **ret,
+                        struct error *err)
+{
+    const Runtime__V1__ContainerConfig *config = c->config;
+    size_t n = 0;
+    const char *const **volumes = NULL;
+    for (size_t i = 0; i < config->n_mounts; i++) {
+        const Runtime__V1__ImageSpec *spec = config->mounts[i]->image;
+        if (!spec)
+            continue;
+        char **layers;
+        _cleanup_(image_unrefp) struct image *image = image_store_find(c->rt->images, spec->image);
+        if (!image)
+            return error_set_field(err, -ENOENT, "mounts",
+                                   SPEC_IMAGE_VOLUME_FAILED
+                                   "mounts[%zu].image: image \"%s\" is not here",
+                                   i, spec->image);
+        int r = image_layer_paths(c->rt->images, image, &layers, err);
+        if (r < 0)
+            return error_prefix(err, r, SPEC_IMAGE_VOLUME_FAILED "mounts[%zu].image", i);
+        if (!volumes) {
+            volumes = arena_array(a, config->n_mounts, sizeof(*volumes));
+            c->volume_images = mem_zalloc((config->n_mounts + 1) * sizeof(char *));
+        }
+        volumes[i] = arena_strings(a, layers);
+        (void)image_strings_free(layers);
+        c->volume_images[n++] = str_dup(image->id);
+    }
+    *ret = volumes;
+    return 0;
+}
+
 /* All that puts something into the host; on failure the caller discards the container. */
 static int make(struct creation *cr, struct image *image, struct error *err)
 {
@@ -208,8 +242,9 @@ static int make(struct creation *cr, struct image *image, struct error *err)
     if (r < 0)
         return error_prefix(err, r, "image %s", c->config->image->image);
     take_image(c, &config);
-    if ((r = container_save(c, err)) < 0 ||
-        (r = image_store_use(rt->images, c->image_id, c->id)) < 0)
+    const char *const *const *volumes = NULL;
+    if ((r = find_volumes(c, &a, &volumes, err)) < 0 || (r = container_save(c, err)) < 0 ||
+        (r = container_use_images(c, err)) < 0)
         return r;
     struct spec_pod pod;
     sandbox_spec_pod(c->sandbox, &a, &pod);
@@ -218,7 +253,7 @@ static int make(struct creation *cr, struct image *image, struct error *err)
     struct launch_spec spec = {.privileged = false};
     if ((r = make_upper(c, layers[0], &upper, &work, err)) == 0 &&
         (r = make_log_directory(c, err)) == 0) {
-        struct spec_root root = {(const char *const *)layers, upper, work};
+        struct spec_root root = {(const char *const *)layers, upper, work, volumes};
         r = spec_build(&a, c->config, &config, &pod, &root, c->cgroup, &spec, err);
     }
     if (r == 0 && (r = make_cgroup(c, &a, &spec, err)) == 0)

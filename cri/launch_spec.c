@@ -121,10 +121,16 @@ static int put_mounts(const struct launch_spec *s, struct strbuf *out, struct er
         return error_set_field(err, -EINVAL, "devices", "more than %d", LAUNCH_DEVICES_MAX);
     for (size_t i = 0; i < s->n_mounts; i++) {
         const struct launch_mount *m = &s->mounts[i];
-        if (!m->source || !m->target)
+        if (!m->source == !m->layers || !m->target)
             return error_set_field(err, -EINVAL, "mounts", "entry %zu has no source or target", i);
         size_t place = tlv_begin(out, LT_MOUNT);
         int r = put_path(out, LT_M_SOURCE, m->source, "mounts.host_path", err);
+        if (r == 0)
+            r = put_list(out, LT_M_LAYER, m->layers, LAUNCH_LAYERS_MAX, true, "mounts.image", err);
+        if (r == 0 && m->sub_path && strlen(m->sub_path) > LAUNCH_PATH_MAX)
+            r = error_set_field(err, -EINVAL, "mounts.image_sub_path", "longer than %d bytes",
+                                LAUNCH_PATH_MAX);
+        tlv_put_string(out, LT_M_SUB_PATH, m->sub_path);
         if (r == 0)
             r = put_path(out, LT_M_TARGET, m->target, "mounts.container_path", err);
         if (r < 0)

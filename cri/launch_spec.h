@@ -38,6 +38,9 @@ enum launch_propagation {
 
 struct launch_mount {
     const char *source; /* on the host; links in it are resolved on the host */
+    /* or an image's layers (when @source is NULL): read-only, nothing in it executable */
+    const char *const *layers; /* NULL-terminated, topmost first */
+    const char *sub_path;      /* a directory in them, links resolved inside; NULL: all */
     const char *target; /* absolute, in the container; made where missing, links resolve inside */
     enum launch_propagation propagation;
     bool readonly;

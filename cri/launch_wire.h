@@ -58,6 +58,8 @@ enum launch_tag {
     LT_M_READONLY,
     LT_M_RECURSIVE_READONLY,
     LT_M_IDMAPPED,
+    LT_M_LAYER,
+    LT_M_SUB_PATH,
     /* inside LT_DEVICE */
     LT_D_PATH = 1,
     LT_D_TYPE,

@@ -55,6 +55,14 @@ int sandbox_save(const struct sandbox *s, struct error *err)
     return save(path, j, err);
 }
 
+static json_t *strings_json(char *const *list)
+{
+    json_t *j = json_array();
+    for (; list && *list; list++)
+        (void)json_array_append_new(j, json_text(*list));
+    return j;
+}
+
 int container_save(const struct container *c, struct error *err)
 {
     json_t *j = json_object();
@@ -62,10 +70,8 @@ int container_save(const struct container *c, struct error *err)
     (void)json_object_set_new(j, "imageId", json_text(c->image_id));
     (void)json_object_set_new(j, "imageUser", json_text(c->image_user));
     (void)json_object_set_new(j, "imageCwd", json_text(c->image_cwd));
-    json_t *env = json_array();
-    for (char **e = c->image_env; e && *e; e++)
-        (void)json_array_append_new(env, json_text(*e));
-    (void)json_object_set_new(j, "imageEnv", env);
+    (void)json_object_set_new(j, "imageEnv", strings_json(c->image_env));
+    (void)json_object_set_new(j, "volumeImages", strings_json(c->volume_images));
     if (c->n_groups >= 0) {
         json_t *groups = json_array();
         for (int i = 0; i < c->n_groups; i++)
@@ -175,6 +181,7 @@ struct container *container_load(struct sandbox *sandbox, const char *id, struct
     c->image_user = text_of(j, "imageUser");
     c->image_cwd = text_of(j, "imageCwd");
     c->image_env = strings_of(json_path(j, "imageEnv"));
+    c->volume_images = strings_of(json_path(j, "volumeImages"));
     const json_t *groups = json_path(j, "groups");
     if (json_is_array(groups)) {
         c->uid = json_path_int(j, "uid", 0);

@@ -206,12 +206,13 @@ int shim_message_decode(const void *data, size_t len, struct shim_message *ret)
 static void take_hello(struct shim *shim, const struct shim_message *m)
 {
     shim->pid = (pid_t)m->pid;
+    shim->version = m->protocol;
     if (shim->process.pidfd < 0 && m->pid)
         if (loop_pid_init(&shim->process, shim->loop, shim->pid, on_process_end, shim) < 0)
             shim->process_ended = true;
     int code = m->code;
     const char *text = m->text;
-    if (code == 0 && m->protocol != SHIM_VERSION) {
+    if (code == 0 && (m->protocol < SHIM_VERSION_MIN || m->protocol > SHIM_VERSION)) {
         code = -EPROTO;
         text = "the shim is of a release that this daemon cannot drive";
     }

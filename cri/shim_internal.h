@@ -25,6 +25,7 @@ struct shim {
     struct loop_deferred kick; /* to report a broken connection from the loop */
     int fd;
     pid_t pid;
+    uint64_t version; /* of its protocol; 0 until it has said hello */
     uint32_t next_id;
     struct list pending;
     struct shim_events events;

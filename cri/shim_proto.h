@@ -6,11 +6,12 @@
  * Descriptors travel beside (SCM_RIGHTS) in the order each request says. The shim's first message
  * on a connection is SHIM_HELLO with its version. Records with unknown tags are skipped; a request
  * of an unknown type is answered with -ENOSYS; a malformed one ends the connection. A daemon drives
- * shims of its own version and of the one before.
+ * shims of its own version and of the one before, and refuses what those cannot.
  */
 #pragma once
 
-#define SHIM_VERSION        1
+#define SHIM_VERSION        2 /* 2: LAUNCH_PID_TARGET, LT_M_LAYER */
+#define SHIM_VERSION_MIN    1
 #define SHIM_MESSAGE_MAX    16384 /* bytes of one message, either way */
 #define SHIM_FDS_MAX        4
 #define SHIM_ID_MAX         128

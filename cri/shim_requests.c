@@ -150,9 +150,27 @@ static void put_cgroup(const struct launch_spec *spec, const struct cgroups *cgs
     (void)cgroup_dirs_free(dirs);
 }
 
+/* The shim starts the launcher of its own release, which would do something else than it is told.
+ */
+static int check_version(const struct shim *shim, const struct launch_spec *spec, struct error *err)
+{
+    const char *feature =
+        spec->pid_mode == LAUNCH_PID_TARGET ? "share the PID namespace of one container" : NULL;
+    for (size_t i = 0; !feature && i < spec->n_mounts; i++)
+        feature = spec->mounts[i].layers ? "mount images" : NULL;
+    if (!shim->version || shim->version >= 2 || !feature)
+        return 0;
+    return error_set(err, -ENOTSUP,
+                     "the pod was started by an older release, which cannot %s: recreate the pod",
+                     feature);
+}
+
 int shim_create(struct shim *shim, const struct shim_container *c, const struct launch_spec *spec,
                 const struct cgroups *cgs, shim_cb cb, void *arg, struct error *err)
 {
+    int r = check_version(shim, spec, err);
+    if (r < 0)
+        return r;
     _cleanup_close_ int file = encode_spec(spec, cgs, err);
     if (file < 0)
         return file;
@@ -167,7 +185,7 @@ int shim_create(struct shim *shim, const struct shim_container *c, const struct 
     tlv_put_u64(&msg, SHIM_PID_MODE, spec->pid_mode);
     tlv_put_string(&msg, SHIM_PID_TARGET, c->pid_target);
     put_cgroup(spec, cgs, &msg);
-    int r = submit(shim, p, &msg, &file, 1);
+    r = submit(shim, p, &msg, &file, 1);
     return r < 0 ? error_errno(err, r, "ask the shim") : 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/strbuf.h"
 
@@ -47,7 +46,7 @@ static int arguments(struct arena *a, const Runtime__V1__ContainerConfig *config
         return error_set_field(err, -EINVAL, "command",
                                "no command: neither the configuration nor the image has one");
     if (n_command + n_args > LAUNCH_ITEMS_MAX)
-        return error_set_field(err, -EINVAL, "args", "more than %d arguments", LAUNCH_ITEMS_MAX);
+        return error_set_field(err, -EINVAL, "args", "args: more than %d", LAUNCH_ITEMS_MAX);
     const char **argv = arena_array(a, n_command + n_args + 1, sizeof(*argv));
     for (size_t i = 0; i < n_command; i++)
         argv[i] = command[i];
@@ -82,7 +81,7 @@ static int environment(struct arena *a, const Runtime__V1__ContainerConfig *conf
 {
     size_t n_image = count(image->env);
     if (n_image + config->n_envs + 4 > LAUNCH_ITEMS_MAX)
-        return error_set_field(err, -EINVAL, "envs", "more than %d environment entries",
+        return error_set_field(err, -EINVAL, "envs", "envs: more than %d entries",
                                LAUNCH_ITEMS_MAX);
     struct environment e = {.list = arena_array(a, n_image + config->n_envs + 4, sizeof(char *))};
     environment_set(&e, DEFAULT_PATH);
@@ -101,120 +100,6 @@ static int environment(struct arena *a, const Runtime__V1__ContainerConfig *conf
         environment_set(&e, arena_printf(a, "%s=%s", kv->key, kv->value));
     }
     spec->process.env = e.list;
-    return 0;
-}
-
-static int path_depth(const char *path)
-{
-    int n = 0;
-    for (const char *p = path; *p; p++)
-        n += *p != '/' && (p == path || p[-1] == '/');
-    return n;
-}
-
-static int add_mount(struct arena *a, const Runtime__V1__Mount *m, size_t i,
-                     const struct spec_pod *pod, struct launch_mount *out, struct error *err)
-{
-    _cleanup_free_ char *field = str_printf("mounts[%zu]", i);
-    if (!m->container_path[0])
-        return error_set_field(err, -EINVAL, field, "%s.container_path: missing", field);
-    if (m->image && m->image->image[0])
-        return error_set_field(err, -ENOTSUP, field,
-                               "%s.image: image volumes are not supported yet", field);
-    bool idmapped;
-    int r = userns_check_mount(m, &pod->userns, field, &idmapped, err);
-    if (r < 0)
-        return r;
-    if (m->recursive_read_only &&
-        (!m->readonly || m->propagation != RUNTIME__V1__MOUNT_PROPAGATION__PROPAGATION_PRIVATE))
-        return error_set_field(err, -EINVAL, field,
-                               "%s.recursive_read_only: needs readonly and private propagation",
-                               field);
-    struct stat st;
-    if (m->host_path[0] != '/')
-        return error_set_field(err, -EINVAL, field, "%s.host_path: \"%s\" is not absolute", field,
-                               m->host_path);
-    if (stat(m->host_path, &st) < 0)
-        return error_set_field(err, -errno, field, "%s.host_path: %s: %s", field, m->host_path,
-                               strerror(errno));
-    static const enum launch_propagation propagation[] = {LAUNCH_PRIVATE, LAUNCH_SLAVE,
-                                                          LAUNCH_SHARED};
-    if ((unsigned)m->propagation >= ARRAY_SIZE(propagation))
-        return error_set_field(err, -EINVAL, field, "%s.propagation: no such mode", field);
-    *out = (struct launch_mount){
-        .source = m->host_path,
-        .target = m->container_path[0] == '/' ? m->container_path
-                                              : arena_printf(a, "/%s", m->container_path),
-        .propagation = propagation[m->propagation],
-        .readonly = m->readonly,
-        .recursive_readonly = m->recursive_read_only,
-        .idmapped = idmapped,
-    };
-    return 0;
-}
-
-/* "/etc//hosts/" names the same as "/etc/hosts". */
-static bool same_path(const char *a, const char *b)
-{
-    while (*a && *b) {
-        while (*a == '/' && (a[1] == '/' || !a[1]))
-            a++;
-        while (*b == '/' && (b[1] == '/' || !b[1]))
-            b++;
-        if (*a != *b)
-            return false;
-        if (*a) {
-            a++;
-            b++;
-        }
-    }
-    a += strspn(a, "/");
-    b += strspn(b, "/");
-    return !*a && !*b;
-}
-
-static void add_file(struct launch_mount *list, size_t *n, const char *source, const char *target,
-                     bool readonly)
-{
-    if (!source)
-        return;
-    for (size_t i = 0; i < *n; i++)
-        if (same_path(list[i].target, target))
-            return;
-    list[(*n)++] = (struct launch_mount){.source = source, .target = target, .readonly = readonly};
-}
-
-static int by_depth(const void *x, const void *y)
-{
-    const struct launch_mount *a = x;
-    const struct launch_mount *b = y;
-    return path_depth(a->target) - path_depth(b->target);
-}
-
-static int mounts(struct arena *a, const Runtime__V1__ContainerConfig *config,
-                  const struct spec_pod *pod, struct launch_spec *spec, struct error *err)
-{
-    if (config->n_mounts + 3 > LAUNCH_MOUNTS_MAX)
-        return error_set_field(err, -EINVAL, "mounts", "more than %d mounts", LAUNCH_MOUNTS_MAX);
-    struct launch_mount *list = arena_array(a, config->n_mounts + 3, sizeof(*list));
-    size_t n = 0;
-    for (size_t i = 0; i < config->n_mounts; i++) {
-        int r = add_mount(a, config->mounts[i], i, pod, &list[n], err);
-        if (r < 0)
-            return r;
-        if (same_path(list[n].target, "/dev/shm"))
-            spec->shm_path = NULL;
-        n++;
-    }
-    bool readonly = spec->rootfs_readonly;
-    add_file(list, &n, pod->hosts_file, "/etc/hosts", readonly);
-    add_file(list, &n, pod->hostname_file, "/etc/hostname", readonly);
-    add_file(list, &n, pod->resolv_conf, "/etc/resolv.conf", readonly);
-    /* glibc's qsort() is a stable merge sort for lists of this size: equal depths keep their order
-     * as the configuration has it. */
-    qsort(list, n, sizeof(*list), by_depth);
-    spec->mounts = list;
-    spec->n_mounts = n;
     return 0;
 }
 
@@ -325,7 +210,7 @@ int spec_build(struct arena *a, const Runtime__V1__ContainerConfig *config,
     if ((r = check_userns(sc, pod, err)) < 0 || (r = pid_mode(sc, pod, &spec, err)) < 0 ||
         (r = arguments(a, config, image, &spec, err)) < 0 ||
         (r = process(a, config, image, pod, config->tty, &spec, err)) < 0 ||
-        (r = mounts(a, config, pod, &spec, err)) < 0 ||
+        (r = spec_mounts(a, config, pod, root, &spec, err)) < 0 ||
         (r = spec_devices(a, config, &spec, err)) < 0)
         return r;
     if (!sc->privileged) {

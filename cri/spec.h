@@ -27,7 +27,13 @@ struct spec_pod {
 struct spec_root {
     const char *const *lowerdirs;
     const char *upperdir, *workdir;
+    /* The layers of each of the configuration's mounts that is of an image, topmost first; NULL
+     * where it is none. NULL: no mount is. */
+    const char *const *const *volumes;
 };
+
+/* What errors about mounts of images begin with, as the kubelet knows them. */
+#define SPEC_IMAGE_VOLUME_FAILED "ImageVolumeMountFailed: "
 
 /* Fills *ret, everything in it borrowed from @a, @config and @image. 0 or -EINVAL, -ENOENT,
  * -ENOTSUP. */
@@ -41,7 +47,10 @@ int spec_exec(struct arena *a, const Runtime__V1__ContainerConfig *config,
               const struct image_config *image, const struct spec_pod *pod, const char *cgroup,
               const char *const *argv, bool tty, struct launch_spec *ret, struct error *err);
 
-/* ---- parts (spec_security.c), for spec.c and tests ---- */
+/* ---- parts (spec_security.c, spec_mounts.c), for spec.c and tests ---- */
+int spec_mounts(struct arena *a, const Runtime__V1__ContainerConfig *config,
+                const struct spec_pod *pod, const struct spec_root *root, struct launch_spec *ret,
+                struct error *err);
 int spec_capabilities(const Runtime__V1__LinuxContainerSecurityContext *sc,
                       struct launch_process *ret, struct error *err);
 int spec_seccomp(struct arena *a, struct seccomp_cache *filters,

@@ -1,10 +1,12 @@
 /*
- * What a container mounts from the host. While the host's mounts are still shared with their peers,
- * detached copies are taken and given their attributes; they are attached when the container's root
- * is complete.
+ * What a container mounts besides its root: directories and files of the host, and images. While
+ * the host's mounts are still shared with their peers, detached copies are taken and given their
+ * attributes; images follow when our tree is our own. All are attached when the container's root is
+ * complete.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -54,9 +56,63 @@ int binds_prepare(struct launch_job *job, struct error *err)
 {
     job->binds = mem_grow(NULL, job->spec.n_mounts + 1, sizeof(int));
     for (size_t i = 0; i < job->spec.n_mounts; i++) {
-        job->binds[i] = prepare_bind(&job->spec.mounts[i], err);
-        if (job->binds[i] < 0)
+        const struct launch_mount *m = &job->spec.mounts[i];
+        job->binds[i] = m->source ? prepare_bind(m, err) : -1;
+        if (m->source && job->binds[i] < 0)
             return job->binds[i];
+    }
+    return 0;
+}
+
+/* A detached mount of the directory that @m names in the tree at @base. */
+static int clone_sub_path(const struct launch_mount *m, int base, struct error *err)
+{
+    const char *sub = m->sub_path ? m->sub_path : ".";
+    _cleanup_close_ int dir =
+        fs_open_in_root(base, sub, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);
+    if (dir == -ENOENT || dir == -ENOTDIR)
+        return error_set(err, dir, "the image has no directory \"%.200s\"", sub);
+    return dir < 0 ? error_errno(err, dir, "image_sub_path %.200s", sub)
+                   : mount_clone(dir, "", false, err);
+}
+
+/* An overlay has to be mounted somewhere: over its topmost layer, which a root may have as a layer,
+ * too, and which is therefore uncovered again. */
+static int clone_layers(struct launch_job *job, const struct launch_mount *m, struct error *err)
+{
+    const char *at = m->layers[0];
+    if (!m->layers[1]) {
+        int layer = layer_open(job, at, err);
+        return layer < 0 ? layer : clone_sub_path(m, layer, err);
+    }
+    const struct layers layers = {m->layers, NULL, NULL};
+    int r = layers_mount(job, &layers, at, err);
+    if (r < 0)
+        return r;
+    _cleanup_close_ int base = open(at, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int tree = base < 0 ? error_errno(err, -errno, "%s", at) : clone_sub_path(m, base, err);
+    closep(&base);
+    base = -1;
+    if (umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && tree >= 0) {
+        closep(&tree);
+        return error_errno(err, -errno, "uncover %s", at);
+    }
+    return tree;
+}
+
+int images_prepare(struct launch_job *job, struct error *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC |
+                                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+    for (size_t i = 0; i < job->spec.n_mounts; i++) {
+        const struct launch_mount *m = &job->spec.mounts[i];
+        if (!m->layers)
+            continue;
+        job->binds[i] = clone_layers(job, m, err);
+        if (job->binds[i] < 0)
+            return error_prefix(err, job->binds[i], "ImageVolumeMountFailed: mount %s", m->target);
+        if (mount_setattr(job->binds[i], "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+            return error_errno(err, -errno, "mount %s", m->target);
     }
     return 0;
 }
@@ -67,7 +123,7 @@ int binds_attach(struct launch_job *job, struct error *err)
         const struct launch_mount *m = &job->spec.mounts[i];
         struct stat st;
         if (fstat(job->binds[i], &st) < 0)
-            return error_errno(err, -errno, "mount source %s", m->source);
+            return error_errno(err, -errno, "mount %s", m->target);
         _cleanup_close_ int target = root_make(job, m->target, S_ISDIR(st.st_mode), err);
         if (target < 0)
             return target;

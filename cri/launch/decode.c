@@ -7,11 +7,12 @@
 #include "cri/launch_wire.h"
 
 /* The lists that grow while records are read. */
+struct list_of {
+    const char **items;
+    size_t n;
+};
 struct lists {
-    struct list_of {
-        const char **items;
-        size_t n;
-    } argv, env, lowerdirs, masked, readonly, join, view;
+    struct list_of argv, env, lowerdirs, masked, readonly, join, view;
     struct launch_mount *mounts;
     struct launch_device *devices;
     struct launch_rlimit *rlimits;
@@ -59,6 +60,7 @@ static int flag(const struct tlv_item *item, bool *ret)
 static int decode_mount(const struct tlv_item *item, struct launch_mount *m)
 {
     struct tlv_reader in = tlv_read(item->data, item->len);
+    struct list_of layers = {.items = NULL};
     struct tlv_item i;
     int r;
     while ((r = tlv_next(&in, &i)) > 0) {
@@ -83,13 +85,21 @@ static int decode_mount(const struct tlv_item *item, struct launch_mount *m)
         case LT_M_IDMAPPED:
             r = flag(&i, &m->idmapped);
             break;
+        case LT_M_LAYER:
+            r = add(&layers, &i, LAUNCH_LAYERS_MAX);
+            m->layers = layers.items;
+            r = r == 0 && layers.items[layers.n - 1][0] != '/' ? -EINVAL : r;
+            break;
+        case LT_M_SUB_PATH:
+            r = text(&i, &m->sub_path);
+            break;
         default:
             break;
         }
         if (r < 0)
             return r;
     }
-    return r < 0 ? r : m->source && m->target ? 0 : -EINVAL;
+    return r < 0 ? r : !m->source == !m->layers || !m->target ? -EINVAL : 0;
 }
 
 static int decode_device(const struct tlv_item *item, struct launch_device *d)
@@ -350,6 +360,8 @@ int launch_decode(const void *data, size_t len, struct launch_job *ret, struct e
 void launch_job_done(struct launch_job *job)
 {
     const struct launch_spec *s = &job->spec;
+    for (size_t i = 0; i < s->n_mounts; i++)
+        free((void *)(uintptr_t)s->mounts[i].layers);
     const void *owned[] = {s->process.argv, s->process.env,   s->process.rlimits, s->process.groups,
                            s->lowerdirs,    s->masked_paths,  s->readonly_paths,  s->mounts,
                            s->devices,      job->cgroup_join, job->cgroup_view};

@@ -95,8 +95,9 @@ int layers_mount(struct launch_job *job, const struct layers *layers, const char
 /* A layer by itself, as the container is to see it: a descriptor that stays the job's. */
 int layer_open(struct launch_job *job, const char *path, struct error *err);
 
-/* binds.c: what is mounted from the host */
+/* binds.c: what is mounted from the host, and images */
 int binds_prepare(struct launch_job *job, struct error *err);
+int images_prepare(struct launch_job *job, struct error *err); /* once our mounts are private */
 int binds_attach(struct launch_job *job, struct error *err);
 
 /* userns.c */

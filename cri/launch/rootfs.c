@@ -28,7 +28,7 @@ int rootfs_prepare(struct launch_job *job, struct error *err)
     }
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return error_errno(err, -errno, "make the mounts private");
-    return 0;
+    return images_prepare(job, err);
 }
 
 /* A root that is one directory: bound to itself, for a root must be a mount. */

@@ -50,6 +50,7 @@ is "$(state "$n")" CONTAINER_RUNNING "a new container in an old pod"
 ok "... writes its log" eventually 5 grep -q "stdout F new" "$T/logs/own/new/0.log"
 mv "$T/logs/own/c/0.log" "$T/logs/own/c/1.log"
 ok "a log is opened anew" cri call RuntimeService ReopenContainerLog '{"container_id":"'"$c"'"}'
+like "$(cri create "$own" "$(container target true '.linux.security_context.namespace_options = {pid: "TARGET", target_id: "'"$c"'"}')" 2>&1)" "started by an older release" "what the old release cannot do is refused"
 ok "stop" cri stop "$c" 10
 is "$(field "$c" exit_code)" 3 "... with the exit code"
 ok "... and the log's last line" eventually 5 grep -q "got TERM" "$T/logs/own/c/0.log"

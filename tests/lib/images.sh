@@ -1,8 +1,9 @@
 # What tests of images share: source it after tap.sh.
 #
 #   busybox_root DIR                   makes a root directory of busybox with all its applets and users
-#   make_image ARCHIVE NAME DIR [CONFIG]   an OCI archive with one layer made of DIR; CONFIG is the
-#                                      "config" object of the image's configuration
+#   make_image ARCHIVE NAME DIR [CONFIG [DIR]…]   an OCI archive with a layer made of DIR, and of each
+#                                      further one; CONFIG is the "config" object of the image's
+#                                      configuration
 #   testimage NAME [mkimage options]   prints the path of an archive, made once, whose image is called
 #                                      coracle.local/NAME:v1: `busybox`, `hello`, or NAME of
 #                                      tests/lib/image/NAME.c
@@ -23,7 +24,7 @@ busybox_root() {
     echo hello from the image >"$1/www/index.html"
 }
 
-make_image() { TMPDIR=$T "$TOP/manifests/examples/mkimage" -o "$1" -n "$2" -C "${4:-{\}}" "$3"; }
+make_image() { TMPDIR=$T "$TOP/manifests/examples/mkimage" -o "$1" -n "$2" -C "${4:-{\}}" "$3" "${@:5}"; }
 
 testimage() {
     local name=$1 out=$T/images/$1.tar root=$T/images/$1.root

@@ -92,7 +92,8 @@ static const struct launch_spec *full_spec(void)
                              *const lower[] = {"/l1", "/l2", NULL}, *const masked[] = {"/m", NULL};
     static const struct launch_mount mounts[] = {
         {.source = "/s", .target = "/t", .propagation = LAUNCH_SLAVE, .readonly = true},
-        {.source = "/s2", .target = "/t2", .recursive_readonly = true, .idmapped = true}};
+        {.source = "/s2", .target = "/t2", .recursive_readonly = true, .idmapped = true},
+        {.layers = lower, .sub_path = "a/b", .target = "/image", .readonly = true}};
     static const struct launch_device devices[] = {{"/dev/x", 'c', 10, 200, 0600, 1, 2}};
     static const struct launch_rlimit limits[] = {{7, 100, 200}};
     static const gid_t groups[] = {5, 6};
@@ -126,7 +127,7 @@ static const struct launch_spec *full_spec(void)
         .userns_gid = 200000,
         .shm_path = "/shm",
         .mounts = mounts,
-        .n_mounts = 2,
+        .n_mounts = 3,
         .devices = devices,
         .n_devices = 1,
         .masked_paths = masked,
@@ -152,10 +153,14 @@ static void spec_round_trip(_unused_ void **state)
     assert_true(p->seccomp_len == 16 && p->oom_score_adj == -997 && p->tty_rows == 24);
     assert_true(p->n_rlimits == 1 && p->rlimits[0].hard == 200);
     assert_string_equal(s->lowerdirs[1], "/l2");
-    assert_true(s->rootfs_readonly && s->pid_mode == LAUNCH_PID_POD && s->n_mounts == 2);
+    assert_true(s->rootfs_readonly && s->pid_mode == LAUNCH_PID_POD && s->n_mounts == 3);
     assert_true(s->mounts[0].readonly && s->mounts[0].propagation == LAUNCH_SLAVE);
     assert_true(s->mounts[1].readonly && s->mounts[1].recursive_readonly);
     assert_true(!s->mounts[0].idmapped && s->mounts[1].idmapped);
+    assert_null(s->mounts[2].source);
+    assert_string_equal(s->mounts[2].layers[1], "/l2");
+    assert_null(s->mounts[2].layers[2]);
+    assert_string_equal(s->mounts[2].sub_path, "a/b");
     assert_true(s->userns && s->userns_uid == 100000 && s->userns_gid == 200000);
     assert_true(s->devices[0].minor == 200 && s->devices[0].gid == 2);
     assert_string_equal(s->masked_paths[0], "/m");
@@ -197,6 +202,14 @@ static void spec_bad_bytes(_unused_ void **state)
     assert_true(launch_decode(b.data, b.len, &job, &err) < 0); /* no command */
     launch_job_done(&job);
     tlv_put_string(&b, LT_UPPERDIR, "relative");
+    assert_true(launch_decode(b.data, b.len, &job, &err) < 0);
+    launch_job_done(&job);
+    strbuf_truncate(&b, start);
+    size_t place = tlv_begin(&b, LT_MOUNT); /* of the host and of an image */
+    tlv_put_string(&b, LT_M_TARGET, "/t");
+    tlv_put_string(&b, LT_M_SOURCE, "/s");
+    tlv_put_string(&b, LT_M_LAYER, "/l");
+    tlv_end(&b, place);
     assert_true(launch_decode(b.data, b.len, &job, &err) < 0);
     launch_job_done(&job);
     strbuf_truncate(&b, start);
