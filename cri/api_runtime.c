@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "cri/events.h"
+#include "cri/groups.h"
 
 void api_finish(struct rpc_server_call *call, const ProtobufCMessage *response, int code,
                 const struct error *err)
@@ -79,9 +80,10 @@ static void on_status(struct rpc_server_call *call, const ProtobufCMessage *requ
         static char key[] = "config";
         info.key = key;
         info.value = arena_printf(&a,
-                                  "{\"cgroupDriver\":\"cgroupfs\",\"sandboxes\":%zu,"
+                                  "{\"cgroupDriver\":\"%s\",\"sandboxes\":%zu,"
                                   "\"containers\":%zu}",
-                                  map_count(&rt->sandboxes), map_count(&rt->containers));
+                                  groups_driver(rt->groups), map_count(&rt->sandboxes),
+                                  map_count(&rt->containers));
         r.n_info = 1;
         r.info = infos;
     }
@@ -112,11 +114,14 @@ static void on_update_config(struct rpc_server_call *call, const ProtobufCMessag
 }
 
 static void on_runtime_config(struct rpc_server_call *call,
-                              _unused_ const ProtobufCMessage *request, _unused_ void *arg)
+                              _unused_ const ProtobufCMessage *request, void *arg)
 {
+    const struct runtime *rt = arg;
     Runtime__V1__RuntimeConfigResponse r = RUNTIME__V1__RUNTIME_CONFIG_RESPONSE__INIT;
     Runtime__V1__LinuxRuntimeConfiguration config = RUNTIME__V1__LINUX_RUNTIME_CONFIGURATION__INIT;
-    config.cgroup_driver = RUNTIME__V1__CGROUP_DRIVER__CGROUPFS;
+    config.cgroup_driver = str_eq(groups_driver(rt->groups), "systemd")
+                               ? RUNTIME__V1__CGROUP_DRIVER__SYSTEMD
+                               : RUNTIME__V1__CGROUP_DRIVER__CGROUPFS;
     r.linux = &config;
     rpc_server_reply(call, &r.base);
 }

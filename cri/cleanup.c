@@ -4,6 +4,7 @@
  */
 #include "cri/cleanup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "base/fs.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
+#include "cri/groups.h"
+#include "cri/shim_client.h"
 
 static int refuse_if_running(const struct runtime_options *o, struct error *err)
 {
@@ -24,13 +27,34 @@ static int refuse_if_running(const struct runtime_options *o, struct error *err)
     return 0;
 }
 
+/* With a shim its containers die. */
+static int kill_shims(const struct runtime_options *o, struct error *err)
+{
+    _cleanup_free_ char *path = daemon_path(o->root, "/run/coracle/sandboxes");
+    DIR *d = opendir(path);
+    int r = d || errno == ENOENT ? 0 : error_errno(err, -errno, "%s", path);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        _cleanup_free_ char *dir = fs_join(path, e->d_name);
+        int one = e->d_name[0] == '.' ? 0 : shim_kill_stray(dir, r ? NULL : err);
+        r = r ? r : one;
+    }
+    if (d)
+        (void)closedir(d);
+    return r;
+}
+
 static int remove_cgroups(const struct runtime_options *o, struct error *err)
 {
-    const char *root = o->cgroup_root && !str_eq(o->cgroup_root, "/") ? o->cgroup_root : "";
     _cleanup_(cgroups_freep) struct cgroups *cgs = NULL;
-    _cleanup_free_ char *shims = str_printf("%s/coracle", root);
+    _cleanup_(loop_freep) struct loop *loop = loop_new();
     int r = cgroups_open(NULL, &cgs, err);
-    return r < 0 ? r : teardown_cgroup(cgs, shims, err);
+    const struct groups_options g = {.loop = loop,
+                                     .cgs = cgs,
+                                     .driver = o->cgroup_driver,
+                                     .root = o->cgroup_root,
+                                     .systemd_socket = o->systemd_socket};
+    return r < 0 ? r : groups_cleanup(&g, err);
 }
 
 static int remove_mounts(const struct runtime_options *o, struct error *err)
@@ -51,7 +75,7 @@ static int remove_network(const struct runtime_options *o, struct error *err)
 int runtime_cleanup(const struct runtime_options *o, struct error *err)
 {
     static int (*const steps[])(const struct runtime_options *o, struct error *err) = {
-        remove_cgroups, remove_network, remove_mounts};
+        kill_shims, remove_cgroups, remove_network, remove_mounts};
     int first = refuse_if_running(o, err);
     if (first < 0)
         return first;

@@ -9,16 +9,15 @@
 #include "base/log.h"
 #include "base/times.h"
 #include "cri/events.h"
+#include "cri/groups.h"
 #include "cri/record.h"
 #include "cri/signals.h"
 #include "cri/streaming.h"
 
 #define KILL_DEADLINE_MS 10000
-#define REAP_TRIES       400
 #define STOP_MAX_S       (INT64_C(10) * 365 * 24 * 3600)
 
 static void on_deadline(void *arg);
-static void on_reap(void *arg);
 
 int container_check(const Runtime__V1__ContainerConfig *config, struct error *err)
 {
@@ -46,7 +45,6 @@ struct container *container_new(struct sandbox *sandbox, const char *id,
     list_init(&c->remove_waiters);
     list_init(&c->updates);
     loop_timer_init(&c->deadline, c->rt->loop, "container stop", on_deadline, c);
-    loop_timer_init(&c->reap, c->rt->loop, "container cgroup", on_reap, c);
     list_append(&sandbox->containers, &c->entry);
     map_set(&c->rt->containers, c->id, c);
     return c;
@@ -57,10 +55,11 @@ void container_free(struct container *c)
     if (!c)
         return;
     container_updates_end(c);
+    container_creation_drop(c);
+    group_op_forget(c->group_op);
     list_remove(&c->entry);
     (void)map_take(&c->rt->containers, c->id);
     loop_timer_done(&c->deadline);
-    loop_timer_done(&c->reap);
     runtime__v1__container_config__free_unpacked(c->config, NULL);
     free(c->image_id);
     (void)image_strings_free(c->volume_images);
@@ -94,20 +93,14 @@ int container_stop_signal(const Runtime__V1__ContainerConfig *config, const char
 }
 
 /* ---- the cgroup ---- */
-static void on_reap(void *arg)
+static void on_group_gone(int code, const struct error *err, void *arg)
 {
     struct container *c = arg;
-    struct error err = ERROR_INIT;
-    int r = cgroup_remove(c->rt->cgs, c->cgroup, &err);
-    if (r == -EBUSY && c->reap_tries++ < REAP_TRIES) {
-        (void)cgroup_kill(c->rt->cgs, c->cgroup, NULL);
-        loop_timer_set(&c->reap, c->reap_tries < 20 ? 1 : 25);
-        return;
-    }
-    if (r < 0)
-        log_warn("cannot remove a container's cgroup", "container", c->id, "error",
-                 error_text(&err), NULL);
+    c->group_op = NULL;
     c->cgroup_gone = true;
+    if (code < 0)
+        log_warn("cannot remove a container's cgroup", "container", c->id, "error", error_text(err),
+                 NULL);
     container_done_fn *cb = c->on_reaped;
     c->on_reaped = NULL;
     if (cb)
@@ -116,14 +109,15 @@ static void on_reap(void *arg)
 
 void container_reap(struct container *c, container_done_fn *cb)
 {
+    struct error err = ERROR_INIT;
     c->on_reaped = cb;
-    if (!c->cgroup_gone && !loop_timer_armed(&c->reap)) {
-        c->reap_tries = 0;
-        on_reap(c);
-    } else if (c->cgroup_gone && cb) {
-        c->on_reaped = NULL;
-        cb(c);
-    }
+    if (c->group_op)
+        return; /* under way */
+    int r = c->cgroup_gone
+                ? 0
+                : groups_remove(c->rt->groups, c->cgroup, on_group_gone, c, &c->group_op, &err);
+    if (r != GROUP_LATER)
+        on_group_gone(r, &err, c);
 }
 
 /* ---- start ---- */
@@ -357,11 +351,6 @@ void container_discard(struct container *c)
         free(trash);
     container_forget(c);
     container_unuse_images(c);
-    container_free(c);
-}
-
-static void removed(struct container *c)
-{
     struct list waiters;
     list_init(&waiters);
     while (!list_empty(&c->remove_waiters)) {
@@ -369,11 +358,16 @@ static void removed(struct container *c)
         list_remove(e);
         list_append(&waiters, e);
     }
+    container_free(c);
+    waiters_finish(&waiters, 0, NULL);
+}
+
+static void removed(struct container *c)
+{
     list_remove(&c->entry);
     events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_DELETED_EVENT,
                 c->sandbox, c);
     container_discard(c);
-    waiters_finish(&waiters, 0, NULL);
 }
 
 static void on_forgotten(const struct shim_reply *reply, void *arg)
@@ -402,5 +396,9 @@ void container_remove(struct container *c, done_fn cb, void *arg)
     if (c->removing)
         return;
     c->removing = true;
+    if (c->state == CONTAINER_CREATING) {
+        container_creation_cancel(c); /* whose end takes it away, and tells who waits */
+        return;
+    }
     container_stop(c, 0, on_stopped, c);
 }

@@ -48,9 +48,9 @@ struct container {
     enum { STOP_NONE, STOP_SIGNALLED, STOP_KILLED } stop;
     struct list stop_waiters, remove_waiters;
     struct loop_timer deadline; /* of a stop */
+    struct creation *creation;  /* while it is being made (container_create.c) */
+    struct group_op *group_op;  /* its group is being made or removed */
     bool cgroup_gone;
-    unsigned reap_tries;
-    struct loop_timer reap;       /* tries again to remove the cgroup */
     container_done_fn *on_reaped; /* who waits for that */
     struct list updates;          /* container_update.c */
     struct cpu_rate cpu_rate;
@@ -72,6 +72,9 @@ void container_update(struct container *container,
                       const Runtime__V1__LinuxContainerResources *resources, done_fn cb, void *arg);
 /* The container is about to be freed. */
 void container_updates_end(struct container *container);
+void container_creation_drop(struct container *container);
+/* The container is unwanted before it was made: waits for nothing any more. */
+void container_creation_cancel(struct container *container);
 
 /* The first process has ended (or is known to have). */
 void container_exited(struct container *container, int exit_code, bool oom_killed,
@@ -89,8 +92,8 @@ void container_free(struct container *container);
 void container_reap(struct container *container, container_done_fn *cb);
 /* Keeps the layers of its images on disk until it is discarded. */
 int container_use_images(const struct container *container, struct error *err);
-/* Takes away what a container that was never answered, or is removed, has in the host, and frees
- * it. */
+/* Takes away what a container that was never answered, or is removed, has in the host, frees it,
+ * and answers who waits for that. */
 void container_discard(struct container *container);
 /* The signal of the configuration, or the image's, or SIGTERM. */
 int container_stop_signal(const Runtime__V1__ContainerConfig *config, const char *image_signal);

@@ -10,15 +10,22 @@
 #include "base/log.h"
 #include "base/times.h"
 #include "cri/events.h"
+#include "cri/groups.h"
 #include "cri/record.h"
 #include "cri/resources.h"
 #include "cri/spec.h"
 #include "net/pbjson.h"
 
+/* The steps: layer, specification → the shim's answer → the group → its limits. */
 struct creation {
     struct container *c;
     container_fn cb;
     void *arg;
+    struct arena arena; /* what follows points into it, and into the configuration */
+    struct cgroup_limits limits;
+    const struct cgroup_device *rules;
+    size_t n_rules;
+    bool in_shim;
 };
 
 static bool has_dotdot(const char *path)
@@ -79,20 +86,13 @@ static int make_log_directory(const struct container *c, struct error *err)
     return *dir ? fs_mkdirs(dir, 0755, err) : 0;
 }
 
-static int make_cgroup(struct container *c, struct arena *a, const struct launch_spec *spec,
-                       struct error *err)
+static int limit(const struct creation *cr, struct error *err)
 {
-    struct cgroup_limits limits;
-    const Runtime__V1__LinuxContainerResources *resources =
-        c->config->linux ? c->config->linux->resources : NULL;
+    const struct container *c = cr->c;
     _cleanup_strbuf_ struct strbuf notes = STRBUF_INIT;
-    int r = resources_to_limits(a, resources, &limits, err);
+    int r = cgroup_set(c->rt->cgs, c->cgroup, &cr->limits, &notes, err);
     if (r == 0)
-        r = cgroup_create(c->rt->cgs, c->cgroup, err);
-    if (r == 0)
-        r = cgroup_set(c->rt->cgs, c->cgroup, &limits, &notes, err);
-    if (r == 0)
-        r = resources_set_devices(c->rt->cgs, c->cgroup, spec, err);
+        r = cgroup_set_devices(c->rt->cgs, c->cgroup, cr->rules, cr->n_rules, err);
     if (r == 0 && notes.len)
         log_debug("limits that this host lacks", "container", c->id, "notes", strbuf_text(&notes),
                   NULL);
@@ -103,7 +103,7 @@ static void set_paths(struct container *c)
 {
     const struct sandbox *s = c->sandbox;
     _cleanup_free_ char *pod = sandbox_cgroup(s);
-    c->cgroup = fs_join(pod, c->id);
+    c->cgroup = groups_container(c->rt->groups, pod, c->id);
     if (s->config->log_directory[0] && c->config->log_path[0])
         c->log_path = fs_join(s->config->log_directory, c->config->log_path);
 }
@@ -126,11 +126,68 @@ static void on_reaped(struct container *c)
     container_discard(c);
 }
 
+static void creation_end(struct creation *cr, struct container *c, int code,
+                         const struct error *err)
+{
+    cr->c->creation = NULL;
+    cr->cb(c, code, err, cr->arg);
+    arena_done(&cr->arena);
+    free(cr);
+}
+
+void container_creation_drop(struct container *c)
+{
+    struct error err = ERROR_INIT;
+    if (c->creation)
+        creation_end(c->creation, NULL, error_set(&err, -ECANCELED, "the runtime is stopping"),
+                     &err);
+}
+
+static void on_forgotten(_unused_ const struct shim_reply *reply, _unused_ void *arg)
+{
+}
+
 static void failed(struct creation *cr, int code, const struct error *err)
 {
-    container_reap(cr->c, on_reaped);
-    cr->cb(NULL, code, err, cr->arg);
-    free(cr);
+    struct container *c = cr->c;
+    if (cr->in_shim && c->sandbox->shim)
+        (void)shim_remove(c->sandbox->shim, c->id, on_forgotten, NULL);
+    creation_end(cr, NULL, code, err);
+    container_reap(c, on_reaped);
+}
+
+void container_creation_cancel(struct container *c)
+{
+    struct error err = ERROR_INIT;
+    if (!c->creation || !c->group_op)
+        return; /* its making goes on by itself, and finds that it is unwanted */
+    group_op_forget(c->group_op);
+    c->group_op = NULL;
+    failed(c->creation, error_set(&err, -EBADFD, "sandbox %s was stopped", c->sandbox->id), &err);
+}
+
+static void on_group(int code, const struct error *why, void *arg)
+{
+    struct creation *cr = arg;
+    struct container *c = cr->c;
+    struct error err = code < 0 ? *why : (struct error)ERROR_INIT;
+    c->group_op = NULL;
+    if (code == 0 && (c->removing || c->sandbox->state != SANDBOX_READY))
+        code = error_set(&err, -EBADFD, "sandbox %s was stopped meanwhile", c->sandbox->id);
+    if (code == 0)
+        code = limit(cr, &err);
+    if (code == 0) {
+        c->state = CONTAINER_CREATED;
+        code = container_save(c, &err);
+    }
+    if (code < 0) {
+        c->state = CONTAINER_CREATING;
+        failed(cr, code, &err);
+        return;
+    }
+    events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_CREATED_EVENT,
+                c->sandbox, c);
+    creation_end(cr, c, 0, NULL);
 }
 
 static void on_created(const struct shim_reply *reply, void *arg)
@@ -142,15 +199,10 @@ static void on_created(const struct shim_reply *reply, void *arg)
         failed(cr, error_set(&err, reply->code, "%s", reply->message), &err);
         return;
     }
-    c->state = CONTAINER_CREATED;
-    if (container_save(c, &err) < 0) {
-        failed(cr, err.code, &err);
-        return;
-    }
-    events_emit(c->rt->events, RUNTIME__V1__CONTAINER_EVENT_TYPE__CONTAINER_CREATED_EVENT,
-                c->sandbox, c);
-    cr->cb(c, 0, NULL, cr->arg);
-    free(cr);
+    cr->in_shim = true;
+    int r = groups_make(c->rt->groups, c->cgroup, reply->pid, on_group, cr, &c->group_op, &err);
+    if (r != GROUP_LATER)
+        on_group(r, &err, cr);
 }
 
 /* The container whose PID namespace is to be shared, by its id; NULL: none. */
@@ -189,6 +241,7 @@ static int give_to_shim(struct creation *cr, const struct launch_spec *spec, str
                                 .pid_target = pid_target,
                                 .log_max_bytes = (uint64_t)c->rt->opts->log_max_bytes,
                                 .log_max_files = (unsigned)c->rt->opts->log_max_files,
+                                .hold = groups_hold(c->rt->groups),
                                 .stdin_open = c->config->stdin,
                                 .stdin_once = c->config->stdin_once};
     return shim_create(c->sandbox->shim, &sc, spec, c->rt->cgs, on_created, cr, err);
@@ -256,8 +309,13 @@ static int make(struct creation *cr, struct image *image, struct error *err)
         struct spec_root root = {(const char *const *)layers, upper, work, volumes};
         r = spec_build(&a, c->config, &config, &pod, &root, c->cgroup, &spec, err);
     }
-    if (r == 0 && (r = make_cgroup(c, &a, &spec, err)) == 0)
+    if (r == 0)
+        r = resources_to_limits(&cr->arena, c->config->linux ? c->config->linux->resources : NULL,
+                                &cr->limits, err);
+    if (r == 0) {
+        cr->rules = resources_devices(&cr->arena, &spec, &cr->n_rules);
         r = give_to_shim(cr, &spec, err);
+    }
     (void)image_strings_free(layers);
     return r;
 }
@@ -285,6 +343,7 @@ void container_create(struct sandbox *s, const Runtime__V1__ContainerConfig *con
     struct creation *cr = mem_zalloc(sizeof(*cr));
     *cr = (struct creation){.cb = cb, .arg = arg};
     cr->c = container_new(s, id, (Runtime__V1__ContainerConfig *)pbjson_copy(&config->base));
+    cr->c->creation = cr;
     cr->c->created_ns = time_now_nano();
     cr->c->image_id = str_dup(image->id);
     set_paths(cr->c);

@@ -99,15 +99,17 @@ static const struct cgroup_device standard[] = {
     {'c', 5, 2, true, true, true, true},     {'c', 136, -1, true, true, true, true},
 };
 
-int resources_set_devices(const struct cgroups *cgs, const char *cgroup,
-                          const struct launch_spec *spec, struct error *err)
+struct cgroup_device *resources_devices(struct arena *a, const struct launch_spec *spec,
+                                        size_t *ret_n)
 {
-    if (spec->privileged) {
-        const struct cgroup_device all = {'a', -1, -1, true, true, true, true};
-        return cgroup_set_devices(cgs, cgroup, &all, 1, err);
-    }
+    static const struct cgroup_device all = {'a', -1, -1, true, true, true, true};
     size_t n = ARRAY_SIZE(standard);
-    struct cgroup_device *rules = mem_zalloc((n + spec->n_devices) * sizeof(*rules));
+    struct cgroup_device *rules = arena_array(a, n + spec->n_devices, sizeof(*rules));
+    if (spec->privileged) {
+        rules[0] = all;
+        *ret_n = 1;
+        return rules;
+    }
     memcpy(rules, standard, sizeof(standard));
     for (size_t i = 0; i < spec->n_devices; i++) {
         const struct launch_device *d = &spec->devices[i];
@@ -120,7 +122,6 @@ int resources_set_devices(const struct cgroups *cgs, const char *cgroup,
                                             .mknod = strchr(access, 'm'),
                                             .allow = true};
     }
-    int r = cgroup_set_devices(cgs, cgroup, rules, n, err);
-    free(rules);
-    return r;
+    *ret_n = n;
+    return rules;
 }

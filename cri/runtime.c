@@ -14,6 +14,7 @@
 #include "cri/api.h"
 #include "cri/container.h"
 #include "cri/events.h"
+#include "cri/groups.h"
 #include "cri/layer_usage.h"
 #include "cri/stats.h"
 #include "cri/streaming.h"
@@ -87,12 +88,9 @@ static int take_lock(struct runtime *rt, struct error *err)
 static int make_paths(struct runtime *rt, struct error *err)
 {
     const struct runtime_options *o = rt->opts;
-    const char *below = str_eq(o->cgroup_root, "/") || !o->cgroup_root ? "" : o->cgroup_root;
     rt->sandboxes_dir = daemon_path(o->root, "/run/coracle/sandboxes");
     rt->containers_dir = daemon_path(o->root, "/var/lib/coracle/containers");
     rt->libexec = o->libexec ? str_dup(o->libexec) : own_directory();
-    rt->shims_cgroup = str_printf("%s/coracle/shims", below);
-    rt->pods_cgroup = str_printf("%s/coracle/pods", below);
     int r = fs_mkdirs(rt->sandboxes_dir, 0700, err);
     return r < 0 ? r : fs_mkdirs(rt->containers_dir, 0700, err);
 }
@@ -128,6 +126,16 @@ struct network_options runtime_network_options(const struct runtime_options *o)
                                     .cni_conf_dir = o->cni_conf_dir,
                                     .cni_bin_path = o->cni_bin_path,
                                     .cni_timeout_s = o->cni_timeout_s};
+}
+
+static int open_groups(struct runtime *rt, struct error *err)
+{
+    const struct groups_options o = {.loop = rt->loop,
+                                     .cgs = rt->cgs,
+                                     .driver = rt->opts->cgroup_driver,
+                                     .root = rt->opts->cgroup_root,
+                                     .systemd_socket = rt->opts->systemd_socket};
+    return groups_open(&o, &rt->groups, err);
 }
 
 static int open_network(struct runtime *rt, struct error *err)
@@ -173,12 +181,9 @@ int runtime_start(struct loop *loop, const struct runtime_options *opts,
     struct runtime *rt = mem_zalloc(sizeof(*rt));
     *rt = (struct runtime){.loop = loop, .opts = opts, .lock_fd = -1, .adopted = on_adopted};
     list_init(&rt->snapshots);
-    int r = str_eq(opts->cgroup_driver, "cgroupfs")
-                ? 0
-                : error_set(err, -ENOTSUP, "--cgroup-driver %s: only cgroupfs is supported yet",
-                            opts->cgroup_driver);
-    if (r == 0 && (r = take_lock(rt, err)) == 0 && (r = make_paths(rt, err)) == 0 &&
-        (r = cgroups_open(NULL, &rt->cgs, err)) == 0) {
+    int r;
+    if ((r = take_lock(rt, err)) == 0 && (r = make_paths(rt, err)) == 0 &&
+        (r = cgroups_open(NULL, &rt->cgs, err)) == 0 && (r = open_groups(rt, err)) == 0) {
         rt->jobs = jobs_new(loop, JOBS_AT_ONCE);
         rt->layers = layers_new(rt);
         rt->events = events_new(rt);
@@ -215,6 +220,7 @@ struct runtime *runtime_free(struct runtime *rt)
     (void)image_service_free(rt->image_service);
     (void)image_store_free(rt->images);
     (void)network_free(rt->network);
+    (void)groups_free(rt->groups);
     (void)cgroups_free(rt->cgs);
     closep(&rt->lock_fd);
     free(rt->start);
@@ -222,8 +228,6 @@ struct runtime *runtime_free(struct runtime *rt)
     free(rt->containers_dir);
     free(rt->libexec);
     free(rt->userns_problem);
-    free(rt->shims_cgroup);
-    free(rt->pods_cgroup);
     free(rt);
     return NULL;
 }

@@ -20,6 +20,7 @@
 #include "net/grpc_server.h"
 
 struct events;
+struct groups;
 struct layers;
 struct streaming;
 struct start;
@@ -33,8 +34,9 @@ struct runtime_options {
     const char *bridge;                      /* "coracle0" */
     const char *cni_conf_dir, *cni_bin_path; /* NULL: network.h's */
     int cni_timeout_s;                       /* 0: network.h's */
-    const char *cgroup_driver;               /* "cgroupfs" */
+    const char *cgroup_driver;               /* "cgroupfs" or "systemd" */
     const char *cgroup_root;                 /* "/": below which our own groups are made */
+    const char *systemd_socket;              /* NULL: systemd's own */
     const char *libexec;       /* where coracle-shim and its companions are; NULL: beside us */
     const char *docker_config; /* docker's config.json, below root; "": none */
     struct option_list insecure;
@@ -48,10 +50,10 @@ struct runtime {
     char *sandboxes_dir;  /* <root>/run/coracle/sandboxes: state */
     char *containers_dir; /* <root>/var/lib/coracle/containers: writable layers */
     char *libexec;
-    char *shims_cgroup, *pods_cgroup;
     int lock_fd;
 
     struct cgroups *cgs;
+    struct groups *groups; /* groups.h */
     struct jobs *jobs;
     struct network *network;
     struct image_store *images;

@@ -11,6 +11,7 @@
 #include "cri/container.h"
 #include "cri/events.h"
 #include "cri/exec.h"
+#include "cri/groups.h"
 #include "cri/record.h"
 
 #define SHUTDOWN_DEADLINE_MS 10000
@@ -55,8 +56,7 @@ void sandbox_free(struct sandbox *s)
 char *sandbox_cgroup(const struct sandbox *s)
 {
     const char *parent = s->config->linux ? s->config->linux->cgroup_parent : "";
-    return *parent ? str_printf("%s%s", *parent == '/' ? "" : "/", parent)
-                   : fs_join(s->rt->pods_cgroup, s->id);
+    return groups_pod(s->rt->groups, parent, s->id);
 }
 
 int sandbox_network_stats(const struct sandbox *s, struct link_info *ret, struct error *err)
@@ -274,8 +274,7 @@ static void remove_next(struct sandbox *s)
         waiters_finish(&s->remove_waiters, r, &err);
         return;
     }
-    _cleanup_free_ char *cgroup = fs_join(rt->pods_cgroup, s->id);
-    (void)cgroup_remove(rt->cgs, cgroup, NULL);
+    groups_remove_pod(rt->groups, s->config->linux ? s->config->linux->cgroup_parent : "", s->id);
     struct list waiters;
     list_init(&waiters);
     while (!list_empty(&s->remove_waiters)) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/times.h"
 #include "cri/events.h"
+#include "cri/groups.h"
 #include "cri/record.h"
 #include "cri/spec.h"
 #include "net/pbjson.h"
@@ -87,15 +88,24 @@ static bool is_pods_sysctl(const char *key, bool own_network, bool own_ipc)
     return false;
 }
 
-static int check_linux(const Runtime__V1__PodSandboxConfig *config, struct error *err)
+static int check_parent(const struct groups *groups, const char *parent, struct error *err)
+{
+    struct error why = ERROR_INIT;
+    int r = groups_check_parent(groups, parent, &why);
+    return r < 0 ? error_set_field(err, r, "config.linux.cgroup_parent",
+                                   "config.linux.cgroup_parent: %s", error_text(&why))
+                 : 0;
+}
+
+static int check_linux(const struct runtime *rt, const Runtime__V1__PodSandboxConfig *config,
+                       struct error *err)
 {
     const Runtime__V1__LinuxPodSandboxConfig *l = config->linux;
     if (!l)
         return 0;
-    if (strstr(l->cgroup_parent, "..") || strstr(l->cgroup_parent, ".slice"))
-        return error_set_field(err, -EINVAL, "config.linux.cgroup_parent",
-                               "config.linux.cgroup_parent: \"%s\" is not a cgroupfs path",
-                               l->cgroup_parent);
+    int r = check_parent(rt->groups, l->cgroup_parent, err);
+    if (r < 0)
+        return r;
     const Runtime__V1__NamespaceOption *ns = sandbox_namespaces(config);
     bool network = ns->network != RUNTIME__V1__NAMESPACE_MODE__NODE;
     bool ipc = ns->ipc != RUNTIME__V1__NAMESPACE_MODE__NODE;
@@ -142,7 +152,7 @@ static int check(struct runtime *rt, const Runtime__V1__PodSandboxConfig *config
 {
     int r;
     if ((r = sandbox_check(config, err)) < 0 || (r = check_dns(config->dns_config, err)) < 0 ||
-        (r = check_linux(config, err)) < 0)
+        (r = check_linux(rt, config, err)) < 0)
         return r;
     const Runtime__V1__NamespaceOption *ns = sandbox_namespaces(config);
     if (ns->pid == RUNTIME__V1__NAMESPACE_MODE__TARGET)
@@ -326,9 +336,10 @@ static int start_shim(struct sandbox *s, struct error *err)
     for (size_t i = 0; i < n; i++)
         sysctls[i] = arena_printf(&a, "%s=%s", linux_config->sysctls[i]->key,
                                   linux_config->sysctls[i]->value);
+    _cleanup_free_ char *cgroup = groups_shims(s->rt->groups);
     struct shim_config cfg = {
         .dir = s->dir,
-        .cgroup = s->rt->shims_cgroup,
+        .cgroup = cgroup,
         .cgs = s->rt->cgs,
         .namespaces =
             (s->host_network ? 0 : SHIM_NS_NET | SHIM_NS_UTS) | (s->host_ipc ? 0 : SHIM_NS_IPC),

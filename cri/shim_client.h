@@ -98,7 +98,7 @@ struct shim_reply {
     /* start, exec: what the process would have exited with, as runc has it: 127 no such program,
      * 126 not executable, 128 anything else. 0 when it runs. */
     int exit_code;
-    pid_t pid;         /* start, exec: in the host's numbers */
+    pid_t pid;         /* start, exec, create with hold: in the host's numbers */
     int64_t time_ns;   /* start, exec: when it was started */
     int fd;            /* exec with a tty: the terminal, yours from here on; else -1 */
     const char *notes; /* start, exec: what could not be applied here, one a line; "" */
@@ -113,6 +113,7 @@ struct shim_container {
     bool stdin_once;        /* close stdin when the first attached client's stdin ends */
     uint64_t log_max_bytes; /* rotate at write time beyond this (<log_path>.<time>); 0: never */
     unsigned log_max_files; /* rotated files to keep; 0: 1 */
+    bool hold;              /* keep a process for its scope until it has ended; pid of the reply */
 };
 
 /* Registers the container. Nothing runs yet. -EEXIST. */
@@ -155,6 +156,10 @@ int shim_query(struct shim *shim,
 /* The same from <dir>/state, for a shim that is dead: what was running then died with it (the
  * caller reports those 137). Caller frees *ret. */
 int shim_state_files(const char *dir, struct shim_state **ret, size_t *n, struct error *err);
+
+/* Kills the shim of a pod's directory, if one lives, and waits for its end. -ETIMEDOUT. For
+ * --cleanup. */
+int shim_kill_stray(const char *dir, struct error *err);
 
 /* "<dir>/ns/net" and so on, "<dir>/shm". The caller frees. */
 char *shim_ns_path(const char *dir, const char *ns);

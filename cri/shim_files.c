@@ -1,12 +1,17 @@
 /* What a shim keeps in its pod's directory; see shim_client.h. */
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
 #include "cri/shim_internal.h"
+
+#define KILL_WAIT_MS 5000
+#define KILL_STEP_MS 10
 
 char *shim_ns_path(const char *dir, const char *ns)
 {
@@ -36,6 +41,34 @@ int shim_clean(const char *dir, struct error *err)
         r = fs_remove_tree(path, err);
     }
     return r;
+}
+
+/* Whether @pid is a shim of @dir: the number in its file may be another process's by now. */
+static bool is_shim(pid_t pid, const char *dir)
+{
+    _cleanup_free_ char *path = str_printf("/proc/%d/cmdline", (int)pid);
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    if (fs_read(path, 65536, &text, NULL) < 0 || !text.len)
+        return false;
+    size_t first = strlen(text.data);
+    return str_ends(text.data, "coracle-shim") && first + 1 < text.len &&
+           str_eq(text.data + first + 1, dir);
+}
+
+int shim_kill_stray(const char *dir, struct error *err)
+{
+    _cleanup_free_ char *path = fs_join(dir, "shim.pid");
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    if (fs_read(path, 256, &text, NULL) < 0)
+        return 0; /* it ended in order */
+    pid_t pid = (pid_t)strtol(strbuf_text(&text), NULL, 10);
+    for (int waited = 0; pid > 1 && is_shim(pid, dir); waited += KILL_STEP_MS) {
+        if (waited >= KILL_WAIT_MS)
+            return error_set(err, -ETIMEDOUT, "shim %d of %s does not die", (int)pid, dir);
+        (void)kill(pid, SIGKILL);
+        (void)poll(NULL, 0, KILL_STEP_MS);
+    }
+    return 0;
 }
 
 bool shim_state_take(struct shim_state *s, const struct tlv_item *i)

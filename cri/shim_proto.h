@@ -68,6 +68,7 @@ enum shim_tag {
     SHIM_COLUMNS,
     SHIM_ROWS,
     SHIM_PID_TARGET, /* id of the container whose PID namespace it shares */
+    SHIM_HOLD, /* keep a process for the container's scope: the reply to SHIM_CREATE has its pid */
 };
 
 /* What the daemon gives a new shim on descriptor 3; descriptor 4 is its first connection. */

@@ -182,6 +182,8 @@ int shim_create(struct shim *shim, const struct shim_container *c, const struct 
     tlv_put_u64(&msg, SHIM_STDIN_OPEN, c->stdin_open);
     tlv_put_u64(&msg, SHIM_STDIN_ONCE, c->stdin_once);
     tlv_put_u64(&msg, SHIM_TTY, spec->process.tty);
+    if (c->hold)
+        tlv_put_u64(&msg, SHIM_HOLD, 1);
     tlv_put_u64(&msg, SHIM_PID_MODE, spec->pid_mode);
     tlv_put_string(&msg, SHIM_PID_TARGET, c->pid_target);
     put_cgroup(spec, cgs, &msg);

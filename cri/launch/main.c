@@ -1,5 +1,5 @@
-/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another;
- * `probe` tells the daemon what this host can. */
+/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another; `hold`
+ * is only there (shim/holder.c); `probe` tells the daemon what this host can. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -77,6 +77,13 @@ static int run_probe(const char *upper_layer, const char *lower_layer)
     return 1;
 }
 
+static _noreturn_ void hold(void)
+{
+    (void)close_range(0, ~0U, 0);
+    for (;;)
+        (void)pause();
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "probe") == 0)
@@ -87,6 +94,8 @@ int main(int argc, char **argv)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     (void)setsid();
+    if (argc > 1 && strcmp(argv[1], "hold") == 0)
+        hold();
     bool exec = argc > 1 && strcmp(argv[1], "exec") == 0;
     int r = load(&job, &err);
     job.exit_code = 128;

@@ -26,6 +26,7 @@ struct container *container_free(struct shim *shim, struct container *c)
     list_remove(&c->link);
     shim->n_containers--;
     streams_close(shim, c);
+    holder_end(c);
     log_close(&c->log);
     closep(&c->spec_fd);
     free(c->pid_target);
@@ -75,10 +76,14 @@ int container_create(struct shim *shim, struct request *req, struct error *err)
     shim->n_containers++;
     c->spec_fd = TAKE_FD(req->fds[0]);
     int r = c->log.path ? log_open(&c->log) : 0;
-    if (r < 0) {
+    if (r < 0)
         (void)error_errno(err, r, "log file %s", c->log.path);
+    if (r == 0 && req->hold)
+        r = holder_start(shim, c, err);
+    if (r < 0)
         (void)container_free(shim, c);
-    }
+    else
+        req->holder = c->holder;
     return r;
 }
 
@@ -163,6 +168,7 @@ void container_exited(struct shim *shim, struct container *c, int status)
     c->spec_fd = -1;
     state_save(&c->state);
     server_broadcast_exit(shim, c->process, c->state.oom_killed, c->state.finished_ns);
+    holder_end(c);
 }
 
 int container_kill_all(const struct container *c, int signo)

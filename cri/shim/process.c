@@ -22,19 +22,24 @@
 #include "cri/launch_spec.h"
 #include "cri/shim/shim.h"
 
+/* Every disposition, the C library's own two included: what is ignored stays so through execve and
+ * would be lost on the container (a program that is PID 1 and cannot catch SIGTERM). The system
+ * call's action is all zeros for the default. */
+void process_reset_signals(void)
+{
+    sigset_t none;
+    static const long action[8];
+    (void)sigemptyset(&none);
+    for (int signo = 1; signo < _NSIG; signo++)
+        (void)syscall(SYS_rt_sigaction, signo, action, NULL, (_NSIG - 1) / 8);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* Our descriptors 0 … 6 are always taken (main.c), so that none of the sources is in the way. */
 static _noreturn_ void become_launcher(const struct shim *shim, const struct spawn *s, int report,
                                        int target)
 {
-    sigset_t none;
-    (void)sigemptyset(&none);
-    /* Every disposition, the C library's own two included: what is ignored stays so through execve
-     * and would be lost on the container (a program that is PID 1 and cannot catch SIGTERM). The
-     * system call's action is all zeros for the default. */
-    static const long action[8];
-    for (int signo = 1; signo < _NSIG; signo++)
-        (void)syscall(SYS_rt_sigaction, signo, action, NULL, (_NSIG - 1) / 8);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    process_reset_signals();
     bool ok = true;
     for (int i = 0; i < 3; i++)
         ok = ok && (s->fds[i] < 0 ? true : dup2(s->fds[i], i) >= 0);
@@ -322,6 +327,7 @@ void process_reap(struct shim *shim)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         reaped(shim, pid, status);
+        holder_reaped(shim, pid);
         if (pid == shim->pod_init) {
             shim->pod_init = 0;
             closep(&shim->pod_pidfd);

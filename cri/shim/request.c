@@ -95,6 +95,9 @@ int request_decode(const void *data, size_t len, struct request *ret)
         case SHIM_ROWS:
             r = take_number(&ret->rows, UINT16_MAX, &i);
             break;
+        case SHIM_HOLD:
+            r = take_number(&ret->hold, 1, &i);
+            break;
         case SHIM_FDS:
             r = take_number(&ret->streams, 7, &i);
             break;

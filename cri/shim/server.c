@@ -43,7 +43,7 @@ static void put(struct conn *conn, const struct strbuf *body, int fd)
         (void)shutdown(conn->io.fd, SHUT_RDWR);
 }
 
-static void reply(struct conn *conn, uint32_t id, int code, const char *text)
+static void reply(struct conn *conn, uint32_t id, int code, const char *text, pid_t holder)
 {
     _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
     tlv_put_u64(&b, SHIM_TYPE, SHIM_REPLY);
@@ -51,6 +51,8 @@ static void reply(struct conn *conn, uint32_t id, int code, const char *text)
     tlv_put_u64(&b, SHIM_CODE, (uint64_t)(int64_t)code);
     if (code < 0)
         tlv_put_string(&b, SHIM_TEXT, text);
+    else if (holder)
+        tlv_put_u64(&b, SHIM_PID, (uint64_t)holder);
     put(conn, &b, -1);
 }
 
@@ -98,7 +100,7 @@ static void answer_query(struct shim *shim, struct conn *conn, uint32_t id)
         state_put(&b, &LIST_ENTRY(l, struct container, link)->state);
         put(conn, &b, -1);
     }
-    reply(conn, id, 0, NULL);
+    reply(conn, id, 0, NULL, 0);
 }
 
 static void begin_shutdown(struct shim *shim)
@@ -223,7 +225,7 @@ static void on_message(struct shim *shim, struct source *s, _unused_ uint32_t ev
     struct error err = ERROR_INIT;
     r = handle(shim, conn, &req, &err);
     if (r <= 0)
-        reply(conn, req.id, r, error_text(&err));
+        reply(conn, req.id, r, error_text(&err), req.holder);
     for (size_t i = 0; i < n_fds; i++)
         closep(&req.fds[i]);
     shim_maybe_end(shim);

@@ -10,6 +10,7 @@
  *   server.c      the socket: connections, requests in, replies and events out
  *   container.c   containers: create, start, end
  *   process.c     a process under way: clone, launcher's report, exec'd or failed
+ *   holder.c      a process that keeps a container's systemd scope
  *   streams.c     standard streams: pipe or terminal → log and attached clients, clients → stdin
  *   log.c         the CRI log format
  *   state.c       state files
@@ -100,6 +101,15 @@ int process_kill(struct process *p, int signo);
 struct process *process_find(struct shim *shim, const struct container *c, const char *exec_id);
 void process_forget_conn(struct shim *shim, const struct conn *conn);
 
+/* Every signal as a new program expects it. */
+void process_reset_signals(void);
+
+/* ---- holder.c ---- */
+int holder_start(const struct shim *shim, struct container *c, struct error *err);
+void holder_end(struct container *c);
+/* @pid is gone: it may have been a holder. */
+void holder_reaped(const struct shim *shim, pid_t pid);
+
 /* ---- containers ---- */
 struct attached { /* one client of a container's streams */
     struct list link;
@@ -123,6 +133,7 @@ struct container {
     struct log_stream line[2];
     struct list attached;
     struct process *process;
+    pid_t holder; /* 0: none */
 };
 
 struct container *container_find(struct shim *shim, const char *id);
@@ -136,7 +147,8 @@ struct request {
     uint32_t id;
     const char *container, *exec_id, *log_path, *cgroup, *oom_file, *procs_file, *pid_target;
     uint64_t log_max_bytes, log_max_files, stdin_open, stdin_once, tty, pid_mode, signo, all,
-        columns, rows, streams;
+        columns, rows, streams, hold;
+    pid_t holder;          /* out, of SHIM_CREATE: 0 when there is none */
     int fds[SHIM_FDS_MAX]; /* owned by the request: -1 once taken */
     size_t n_fds;
 };

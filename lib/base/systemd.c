@@ -1,0 +1,374 @@
+/*
+ * The manager's methods; see systemd.h.
+ *
+ * A request is a method call that queues a job; its answer names the job's object, and the signal
+ * JobRemoved with that object says how the job ended. The answer comes before the signal. Results
+ * are gathered while sd-bus dispatches and handed out after, so that callbacks may ask for more.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include <systemd/sd-bus.h>
+
+#include "base/strbuf.h"
+#include "base/systemd.h"
+
+#define SERVICE   "org.freedesktop.systemd1"
+#define OBJECT    "/org/freedesktop/systemd1"
+#define MANAGER   "org.freedesktop.systemd1.Manager"
+#define JOB_MS    30000 /* a job that is not over by then has failed */
+#define LINGER_MS 2000  /* the connection stays that long for the next request */
+#define OPEN_MS   5000
+
+struct systemd {
+    struct loop *loop;
+    char *address;
+    sd_bus *bus; /* NULL: not connected */
+    struct loop_io io;
+    short watched; /* events of @io */
+    struct loop_timer timer, linger;
+    struct loop_deferred kick;
+    struct list jobs;     /* under way */
+    struct list finished; /* to be told */
+    bool dispatching;
+};
+
+struct systemd_job {
+    struct list entry;
+    struct systemd *sd;
+    char *what; /* "start x.scope" */
+    bool stop;
+    sd_bus_slot *slot; /* of the call, until it is answered */
+    char *object;      /* of the job, once known */
+    struct loop_timer deadline;
+    struct error err;
+    systemd_done_fn *done; /* NULL: forgotten */
+    void *arg;
+};
+
+static void job_free(struct systemd_job *job)
+{
+    list_remove(&job->entry);
+    loop_timer_done(&job->deadline);
+    (void)sd_bus_slot_unref(job->slot);
+    free(job->object);
+    free(job->what);
+    free(job);
+}
+
+static void finish(struct systemd_job *job, int code, const char *why)
+{
+    if (code < 0)
+        (void)error_set(&job->err, code, "systemd: %s: %s", job->what, why);
+    job->slot = sd_bus_slot_unref(job->slot);
+    loop_timer_stop(&job->deadline);
+    list_remove(&job->entry);
+    list_append(&job->sd->finished, &job->entry);
+}
+
+static void disconnect(struct systemd *sd)
+{
+    loop_io_done(&sd->io);
+    sd->io = (struct loop_io){.what = NULL};
+    sd->watched = 0;
+    loop_timer_stop(&sd->timer);
+    loop_timer_stop(&sd->linger);
+    sd->bus = sd_bus_close_unref(sd->bus);
+}
+
+static void tell(struct systemd *sd)
+{
+    while (!list_empty(&sd->finished)) {
+        struct systemd_job *job = LIST_ENTRY(sd->finished.next, struct systemd_job, entry);
+        systemd_done_fn *done = job->done;
+        void *arg = job->arg;
+        struct error err = job->err;
+        job_free(job);
+        if (done)
+            done(err.code, &err, arg);
+    }
+}
+
+static void on_io(int fd, short events, void *arg);
+static void on_kick(void *arg);
+
+/* Watches for what sd-bus wants next. */
+static void watch(struct systemd *sd)
+{
+    int events = sd_bus_get_events(sd->bus);
+    uint64_t until = UINT64_MAX;
+    short want = (short)((events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0));
+    if (want != sd->watched) {
+        loop_io_done(&sd->io);
+        sd->io = (struct loop_io){.what = NULL};
+        if (want)
+            (void)loop_io_init(&sd->io, sd->loop, "systemd", sd_bus_get_fd(sd->bus), want, on_io,
+                               sd);
+        sd->watched = want;
+    }
+    loop_timer_stop(&sd->timer);
+    if (sd_bus_get_timeout(sd->bus, &until) > 0 && until != UINT64_MAX) {
+        struct timespec now;
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        uint64_t now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+        loop_timer_set(&sd->timer, until > now_us ? (until - now_us + 999) / 1000 : 0);
+    }
+    if (list_empty(&sd->jobs) && !loop_timer_armed(&sd->linger))
+        loop_timer_set(&sd->linger, LINGER_MS);
+    else if (!list_empty(&sd->jobs))
+        loop_timer_stop(&sd->linger);
+}
+
+static void dispatch(struct systemd *sd)
+{
+    int r;
+    if (!sd->bus || sd->dispatching)
+        return;
+    sd->dispatching = true;
+    while ((r = sd_bus_process(sd->bus, NULL)) > 0)
+        ;
+    sd->dispatching = false;
+    if (r < 0) {
+        while (!list_empty(&sd->jobs))
+            finish(LIST_ENTRY(sd->jobs.next, struct systemd_job, entry), -ECONNRESET,
+                   "the connection broke");
+        disconnect(sd);
+    } else {
+        watch(sd);
+    }
+    tell(sd);
+}
+
+static void on_io(_unused_ int fd, _unused_ short events, void *arg)
+{
+    dispatch(arg);
+}
+
+static void on_timer(void *arg)
+{
+    dispatch(arg);
+}
+
+static void on_linger(void *arg)
+{
+    struct systemd *sd = arg;
+    if (list_empty(&sd->jobs))
+        disconnect(sd);
+}
+
+/* JobRemoved(id, job, unit, result) */
+static int on_job_removed(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
+{
+    struct systemd *sd = arg;
+    uint32_t id;
+    const char *object, *unit, *result;
+    if (sd_bus_message_read(m, "uoss", &id, &object, &unit, &result) < 0)
+        return 0;
+    LIST_FOR_EACH(e, &sd->jobs) {
+        struct systemd_job *job = LIST_ENTRY(e, struct systemd_job, entry);
+        if (job->object && str_eq(job->object, object)) {
+            finish(job, str_eq(result, "done") ? 0 : -EIO, result);
+            break;
+        }
+    }
+    return 0;
+}
+
+static int connect_bus(struct systemd *sd, struct error *err)
+{
+    sd_bus *bus = NULL;
+    int r = sd_bus_new(&bus);
+    if (r >= 0)
+        r = sd_bus_set_address(bus, sd->address);
+    if (r >= 0)
+        r = sd_bus_start(bus);
+    if (r >= 0)
+        r = sd_bus_match_signal(bus, NULL, NULL, OBJECT, MANAGER, "JobRemoved", on_job_removed, sd);
+    if (r < 0) {
+        (void)sd_bus_close_unref(bus);
+        return error_errno(err, r, "systemd does not answer at %s", sd->address);
+    }
+    sd->bus = bus;
+    return 0;
+}
+
+/* Something that only the manager can answer, within a deadline. */
+static int ask_version(struct systemd *sd, struct error *err)
+{
+    _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+    sd_bus_message *call = NULL, *reply = NULL;
+    int r = sd_bus_message_new_method_call(sd->bus, &call, SERVICE, OBJECT,
+                                           "org.freedesktop.DBus.Properties", "Get");
+    if (r >= 0)
+        r = sd_bus_message_append(call, "ss", MANAGER, "Version");
+    if (r >= 0)
+        r = sd_bus_call(sd->bus, call, (uint64_t)OPEN_MS * 1000, &error, &reply);
+    if (r < 0)
+        (void)error_set(err, -ENOTCONN, "systemd does not answer at %s: %s", sd->address,
+                        error.message ? error.message : strerror(-r));
+    (void)sd_bus_message_unref(call);
+    (void)sd_bus_message_unref(reply);
+    return r < 0 ? -ENOTCONN : 0;
+}
+
+int systemd_open(struct loop *loop, const char *socket, struct systemd **ret, struct error *err)
+{
+    struct systemd *sd = mem_zalloc(sizeof(*sd));
+    sd->loop = loop;
+    sd->address = str_printf("unix:path=%s", socket ? socket : SYSTEMD_SOCKET);
+    list_init(&sd->jobs);
+    list_init(&sd->finished);
+    loop_timer_init(&sd->timer, loop, "systemd", on_timer, sd);
+    loop_timer_init(&sd->linger, loop, "systemd idle", on_linger, sd);
+    loop_deferred_init(&sd->kick, loop, on_kick, sd);
+    int r = connect_bus(sd, err);
+    if (r == 0)
+        r = ask_version(sd, err);
+    disconnect(sd);
+    if (r < 0) {
+        (void)systemd_free(sd);
+        return r;
+    }
+    *ret = sd;
+    return 0;
+}
+
+struct systemd *systemd_free(struct systemd *sd)
+{
+    if (!sd)
+        return NULL;
+    while (!list_empty(&sd->jobs))
+        job_free(LIST_ENTRY(sd->jobs.next, struct systemd_job, entry));
+    while (!list_empty(&sd->finished))
+        job_free(LIST_ENTRY(sd->finished.next, struct systemd_job, entry));
+    disconnect(sd);
+    loop_timer_done(&sd->timer);
+    loop_timer_done(&sd->linger);
+    loop_deferred_done(&sd->kick);
+    free(sd->address);
+    free(sd);
+    return NULL;
+}
+
+/* ---- requests ---- */
+
+static int code_of(const sd_bus_error *e)
+{
+    if (sd_bus_error_has_name(e, "org.freedesktop.systemd1.UnitExists"))
+        return -EEXIST;
+    if (sd_bus_error_has_name(e, "org.freedesktop.systemd1.NoSuchUnit"))
+        return -ENOENT;
+    int code = sd_bus_error_get_errno(e);
+    return code ? -code : -EIO;
+}
+
+/* The job that was queued, or why none was. */
+static int on_answer(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
+{
+    struct systemd_job *job = arg;
+    const char *object;
+    const sd_bus_error *e = sd_bus_message_get_error(m);
+    job->slot = sd_bus_slot_unref(job->slot);
+    if (e && sd_bus_is_open(job->sd->bus) <= 0)
+        finish(job, -ECONNRESET, "the connection broke");
+    else if (e && job->stop && code_of(e) == -ENOENT)
+        finish(job, 0, NULL);
+    else if (e)
+        finish(job, code_of(e), e->message ? e->message : e->name);
+    else if (sd_bus_message_read(m, "o", &object) < 0)
+        finish(job, -EBADMSG, "an answer that cannot be understood");
+    else
+        job->object = str_dup(object);
+    return 0;
+}
+
+static void on_deadline(void *arg)
+{
+    struct systemd_job *job = arg;
+    struct systemd *sd = job->sd;
+    finish(job, -ETIMEDOUT, "not done in time");
+    tell(sd);
+}
+
+/* Later than the request, so that nobody is called back from within it. */
+static void on_kick(void *arg)
+{
+    struct systemd *sd = arg;
+    if (sd->bus)
+        dispatch(sd);
+    else
+        tell(sd);
+}
+
+/* A call with its arguments still to be added; NULL when there is no connection. */
+static sd_bus_message *begin(struct systemd *sd, const char *method, struct error *err)
+{
+    sd_bus_message *m = NULL;
+    if (!sd->bus && connect_bus(sd, err) < 0)
+        return NULL;
+    int r = sd_bus_message_new_method_call(sd->bus, &m, SERVICE, OBJECT, MANAGER, method);
+    if (r < 0)
+        (void)error_errno(err, r, "systemd: %s", method);
+    return r < 0 ? NULL : m;
+}
+
+/* Takes @m. @code: whether it could be put together. */
+static struct systemd_job *submit(struct systemd *sd, sd_bus_message *m, int code,
+                                  const struct error *why, const char *what, const char *name,
+                                  systemd_done_fn *done, void *arg)
+{
+    struct systemd_job *job = mem_zalloc(sizeof(*job));
+    *job = (struct systemd_job){.sd = sd,
+                                .what = str_printf("%s %s", what, name),
+                                .stop = str_eq(what, "stop"),
+                                .done = done,
+                                .arg = arg};
+    loop_timer_init(&job->deadline, sd->loop, "systemd job", on_deadline, job);
+    list_append(&sd->jobs, &job->entry);
+    if (m && code >= 0)
+        code = sd_bus_call_async(sd->bus, &job->slot, m, on_answer, job, (uint64_t)JOB_MS * 1000);
+    if (!m)
+        finish(job, why->code, error_text(why));
+    else if (code < 0)
+        finish(job, code, strerror(-code));
+    else
+        loop_timer_set(&job->deadline, JOB_MS);
+    (void)sd_bus_message_unref(m);
+    loop_defer(&sd->kick);
+    return job;
+}
+
+struct systemd_job *systemd_start_scope(struct systemd *sd, const struct systemd_scope *scope,
+                                        systemd_done_fn *done, void *arg)
+{
+    struct error err = ERROR_INIT;
+    sd_bus_message *m = begin(sd, "StartTransientUnit", &err);
+    int r = m ? sd_bus_message_append(m, "ss", scope->name, "fail") : 0;
+    if (m && r >= 0)
+        r = sd_bus_message_append(m, "a(sv)", 11, "Description", "s", scope->description, "Slice",
+                                  "s", scope->slice, "PIDs", "au", 1, (uint32_t)scope->pid,
+                                  "Delegate", "b", 1, "DefaultDependencies", "b", 0, "CollectMode",
+                                  "s", "inactive-or-failed", "CPUAccounting", "b", 1,
+                                  "MemoryAccounting", "b", 1, "TasksAccounting", "b", 1,
+                                  "IOAccounting", "b", 1, "TasksMax", "t", UINT64_MAX);
+    if (m && r >= 0)
+        r = sd_bus_message_append(m, "a(sa(sv))", 0);
+    return submit(sd, m, r, &err, "start", scope->name, done, arg);
+}
+
+struct systemd_job *systemd_stop_unit(struct systemd *sd, const char *name, systemd_done_fn *done,
+                                      void *arg)
+{
+    struct error err = ERROR_INIT;
+    sd_bus_message *m = begin(sd, "StopUnit", &err);
+    int r = m ? sd_bus_message_append(m, "ss", name, "replace") : 0;
+    return submit(sd, m, r, &err, "stop", name, done, arg);
+}
+
+void systemd_job_forget(struct systemd_job *job)
+{
+    if (job)
+        job->done = NULL;
+}
