@@ -3,6 +3,16 @@
 
 #include "base/strbuf.h"
 
+struct admission request_admission(const struct request *r, struct plan *plan)
+{
+    return (struct admission){.srv = r->srv,
+                              .route = r->route,
+                              .user = &r->user,
+                              .ns = r->info.namespace_,
+                              .name = r->info.name,
+                              .plan = plan};
+}
+
 enum verdict admit_create(const struct admission *a, json_t *obj, json_t **status)
 {
     static const struct {
@@ -20,4 +30,26 @@ enum verdict admit_create(const struct admission *a, json_t *obj, json_t **statu
             return verdict;
     }
     return VERDICT_WRITE;
+}
+
+enum verdict admit_write(const struct admission *a, const char *subresource, const json_t *obj,
+                         const json_t *old, json_t **status)
+{
+    static const struct {
+        const char *kind;
+        enum verdict (*admit)(const struct admission *a, const json_t *obj, const json_t *old,
+                              json_t **status);
+    } grants[] = {
+        {"Role", admit_role},
+        {"ClusterRole", admit_role},
+        {"RoleBinding", admit_binding},
+        {"ClusterRoleBinding", admit_binding},
+    };
+    const struct schema_resource *res = a->route->res;
+    enum verdict verdict = admit_node_write(a, subresource, obj, old, status);
+    for (size_t i = 0; verdict == VERDICT_WRITE && i < ARRAY_SIZE(grants); i++)
+        if (obj && a->user && str_eq(grants[i].kind, res->kind) &&
+            str_eq(res->group, "rbac.authorization.k8s.io"))
+            verdict = grants[i].admit(a, obj, old, status);
+    return verdict;
 }

@@ -15,11 +15,32 @@ struct admission {
     struct plan *plan;
 };
 
+/* That of a request about one object. Borrows from @r. */
+struct admission request_admission(const struct request *r, struct plan *plan);
+
 /* Completes the new @obj, which has been decoded but not defaulted. VERDICT_WRITE: go on;
  * VERDICT_REFUSE and VERDICT_LATER with a new *status. */
 enum verdict admit_create(const struct admission *a, json_t *obj, json_t **status);
+
+/* Refuses what may not be written: @obj is complete, @old (with its resourceVersion) what is
+ * stored.
+ * @old NULL: a creation; @obj NULL: a deletion, or what @subresource (eviction) comes to. Verdicts
+ * as above. */
+enum verdict admit_write(const struct admission *a, const char *subresource, const json_t *obj,
+                         const json_t *old, json_t **status);
+/* What a kubelet may not have a token for. @pod: what it is bound to, NULL when that is no pod.
+ * NULL or a new Status. */
+json_t *admit_node_token(const struct admission *a, const json_t *request, const json_t *pod);
 
 /* ---- parts ---- */
 
 /* A pod acts as an account: that must exist, and gives the pod a token and secrets to pull with. */
 enum verdict admit_pod_account(const struct admission *a, json_t *pod, json_t **status);
+/* Who may write roles and bindings. */
+enum verdict admit_role(const struct admission *a, const json_t *obj, const json_t *old,
+                        json_t **status);
+enum verdict admit_binding(const struct admission *a, const json_t *obj, const json_t *old,
+                           json_t **status);
+/* What kubelets may write. */
+enum verdict admit_node_write(const struct admission *a, const char *subresource, const json_t *obj,
+                              const json_t *old, json_t **status);

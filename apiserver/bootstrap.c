@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "apiserver/authz.h"
 #include "apiserver/change.h"
 #include "apiserver/objects.h"
+#include "apiserver/policy_reconcile.h"
 #include "apiserver/service.h"
 #include "apiserver/watch_cache.h"
 #include "base/json.h"
@@ -39,6 +41,7 @@ struct bootstrap {
     size_t step;
     struct change *change;
     struct repair *repair;
+    struct policy_reconcile *policy;
     struct loop_timer retry;
     void (*on_ready)(void *arg);
     void *arg;
@@ -222,6 +225,18 @@ static void next_step(struct bootstrap *b)
     b->change = change_start(&spec, on_done, b);
 }
 
+static void on_policy(void *arg, int code, const struct error *err)
+{
+    struct bootstrap *b = arg;
+    b->policy = NULL;
+    if (code) {
+        log_warn("cannot make the built-in roles", "error", error_text(err), NULL);
+        loop_timer_set(&b->retry, RETRY_MS);
+        return;
+    }
+    next_step(b);
+}
+
 static void on_repaired(void *arg, int code, const struct error *err)
 {
     struct bootstrap *b = arg;
@@ -231,7 +246,10 @@ static void on_repaired(void *arg, int code, const struct error *err)
         loop_timer_set(&b->retry, RETRY_MS);
         return;
     }
-    next_step(b);
+    if (authz_uses_rbac(b->srv->authz) && !b->srv->ready) /* once: what people delete stays away */
+        b->policy = policy_reconcile(b->srv, on_policy, b);
+    else
+        next_step(b);
 }
 
 static void on_retry(void *arg)
@@ -252,7 +270,7 @@ struct bootstrap *bootstrap_new(struct apiserver *srv, void (*on_ready)(void *ar
 
 void bootstrap_run(struct bootstrap *b)
 {
-    if (b->change || b->repair || loop_timer_armed(&b->retry))
+    if (b->change || b->repair || b->policy || loop_timer_armed(&b->retry))
         return;
     b->step = 0;
     b->repair = service_repair(b->srv, on_repaired, b);
@@ -263,6 +281,7 @@ struct bootstrap *bootstrap_free(struct bootstrap *b)
     if (b) {
         (void)change_cancel(b->change);
         (void)service_repair_cancel(b->repair);
+        (void)policy_reconcile_cancel(b->policy);
         loop_timer_done(&b->retry);
         loop_deferred_done(&b->again);
         for (size_t i = 0; i < KEEPERS; i++) {

@@ -50,20 +50,18 @@ static enum verdict make(void *arg, const struct encoded *old, json_t *tree, str
         return VERDICT_REFUSE;
     }
     _cleanup_json_ json_t *obj = json_deep_copy(op->obj);
-    const struct admission admission = {.srv = r->srv,
-                                        .route = r->route,
-                                        .user = &r->user,
-                                        .ns = r->info.namespace_,
-                                        .name = meta_name(obj),
-                                        .plan = plan};
+    struct admission admission = request_admission(r, plan);
+    admission.name = meta_name(obj);
     enum verdict verdict = admit_create(&admission, obj, status);
     if (verdict != VERDICT_WRITE)
         return verdict;
     *status = object_complete_new(r->route, obj);
     if (*status)
         return VERDICT_REFUSE;
-    *next = TAKE_PTR(obj);
-    return VERDICT_WRITE;
+    verdict = admit_write(&admission, "", obj, NULL, status);
+    if (verdict == VERDICT_WRITE)
+        *next = TAKE_PTR(obj);
+    return verdict;
 }
 
 void verb_create(struct request *r)

@@ -1,7 +1,7 @@
 /* The delete verb, and deletecollection as a list followed by deletions. */
 #include <string.h>
 
-#include "apiserver/change.h"
+#include "apiserver/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/removal.h"
 #include "apiserver/reply.h"
@@ -45,11 +45,14 @@ static enum verdict make(void *arg, const struct encoded *old, json_t *tree, str
                          json_t **next, json_t **status)
 {
     struct delete_op *op = arg;
-    (void)plan;
     if (!old) {
         *status = status_not_found(&op->r->route->about, op->r->info.name);
         return VERDICT_REFUSE;
     }
+    const struct admission admission = request_admission(op->r, plan);
+    enum verdict verdict = admit_write(&admission, "", NULL, tree, status);
+    if (verdict != VERDICT_WRITE)
+        return verdict;
     return removal_decide(op->r->route, &op->options, tree, next, status);
 }
 
@@ -105,9 +108,13 @@ static enum verdict make_one(void *arg, const struct encoded *old, json_t *tree,
                              json_t **next, json_t **status)
 {
     struct delete_op *op = arg;
-    (void)plan;
+    struct admission admission = request_admission(op->r, plan);
     if (!old) /* somebody else was faster: as good */
         return VERDICT_NOTHING;
+    admission.name = meta_name(tree);
+    enum verdict verdict = admit_write(&admission, "", NULL, tree, status);
+    if (verdict != VERDICT_WRITE)
+        return verdict;
     return removal_decide(op->r->route, &op->options, tree, next, status);
 }
 

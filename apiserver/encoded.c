@@ -229,6 +229,11 @@ const json_t *encoded_index(struct encoded *e, const struct schema_resource *res
     index_field(e->index, tree, "metadata.name");
     index_field(e->index, tree, "metadata.namespace");
     index_field(e->index, tree, "metadata.labels");
+    if (str_eq(res->kind, "Pod")) {
+        /* No selector's, but by these a change of the spec is told from one of the status. */
+        index_field(e->index, tree, "metadata.uid");
+        index_field(e->index, tree, "metadata.generation");
+    }
     const char *const *fields = field_selector_fields(res->group, res->kind);
     for (size_t i = 0; fields[i]; i++)
         index_field(e->index, tree, fields[i]);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "apiserver/authz.h"
 #include "base/strbuf.h"
 #include "base/times.h"
 
@@ -93,6 +94,18 @@ static void add_authentication(struct table *t, struct flags *f)
     add(t, defs, ARRAY_SIZE(defs));
 }
 
+static void add_authorization(struct table *t, struct flags *f)
+{
+    const struct option_def defs[] = {
+        {"Authorization", 0, OPTION_FLAG_GROUP, NULL, NULL, NULL},
+        {"authorization-mode", 0, OPTION_LIST, &f->authorization_modes, "MODE,…",
+         "Node, RBAC, AlwaysAllow, AlwaysDeny (AlwaysAllow)"},
+        {"anonymous-auth", 0, OPTION_BOOL, &f->anonymous, NULL,
+         "take requests without credentials, as system:anonymous (true)"},
+    };
+    add(t, defs, ARRAY_SIZE(defs));
+}
+
 static void add_general(struct table *t, struct flags *f)
 {
     const struct option_def defs[] = {
@@ -112,7 +125,7 @@ static int complete(struct flags *f, struct error *err)
                          "--service-account-max-token-expiration: \"%s\" is no duration (\"24h\")",
                          f->max_token_expiration);
     f->accounts.max_expiration_s = ms / 1000;
-    return 0;
+    return authz_check_modes(&f->authorization_modes, err);
 }
 
 int flags_parse(struct flags *f, int argc, char **argv, struct error *err)
@@ -123,11 +136,13 @@ int flags_parse(struct flags *f, int argc, char **argv, struct error *err)
                         .compact_interval = COMPACT_SECONDS,
                         .service_cidr = "10.96.0.0/16",
                         .node_ports = "30000-32767",
+                        .anonymous = true,
                         .accounts = {.extend = true, .mount = true}};
     struct table t = {.n = 0};
     add_store(&t, f);
     add_serving(&t, f);
     add_authentication(&t, f);
+    add_authorization(&t, f);
     add_general(&t, f);
     _cleanup_free_ char **words = mem_grow(NULL, (size_t)argc + 1, sizeof(*words));
     int n = options_parse(t.defs, argc, argv, false, words, err);
@@ -143,6 +158,7 @@ int flags_parse(struct flags *f, int argc, char **argv, struct error *err)
 void flags_done(struct flags *f)
 {
     option_list_done(&f->etcd_servers);
+    option_list_done(&f->authorization_modes);
     option_list_done(&f->accounts.issuers);
     option_list_done(&f->accounts.key_files);
     option_list_done(&f->accounts.audiences);

@@ -10,6 +10,8 @@ struct flags {
     const char *bind_address, *advertise_address;
     int secure_port, event_ttl, compact_interval, verbosity;
     const char *cert, *key, *client_ca, *token_file;
+    struct option_list authorization_modes;
+    bool anonymous;
     struct accounts_options accounts;
     const char *max_token_expiration;
     const char *service_cidr, *node_ports;

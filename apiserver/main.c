@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "apiserver/accounts.h"
+#include "apiserver/authz.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/documents.h"
 #include "apiserver/flags.h"
@@ -42,6 +43,7 @@ static void on_ready(void *arg)
 static void on_cache_loaded(void *arg)
 {
     struct program *p = arg;
+    authz_load(p->srv.authz);
     bootstrap_run(p->bootstrap);
 }
 
@@ -129,7 +131,10 @@ static int start(struct program *p, struct error *err)
     list_init(&p->kubelets.tunnels);
     p->kubelets.http = http_client_new(srv->loop);
     srv->accounts = accounts_new(&f->accounts, err);
-    const struct authn_options authn = {.token_file = f->token_file};
+    srv->authz = authz_new(srv, &f->authorization_modes);
+    /* As upstream: where everything is allowed, somebody must at least say who he is. */
+    const struct authn_options authn = {.token_file = f->token_file,
+                                        .anonymous = f->anonymous && !authz_allows_all(srv->authz)};
     srv->authn = srv->accounts ? authn_new(srv, &authn, err) : NULL;
     p->rpc = srv->authn ? rpc_new(srv->loop, err) : NULL;
     if (!p->rpc || allocations_init(&p->allocations, f->service_cidr, f->node_ports, err) < 0 ||
@@ -158,6 +163,7 @@ static void stop(struct program *p)
     p->http = http_server_free(p->http);
     server_drop_requests(srv);
     p->bootstrap = bootstrap_free(p->bootstrap);
+    srv->authz = authz_free(srv->authz);
     srv->cache = watch_cache_free(srv->cache);
     srv->store = store_free(srv->store);
     p->rpc = rpc_free(p->rpc);

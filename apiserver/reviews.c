@@ -1,37 +1,31 @@
 /*
- * Kinds that are not stored but answered: TokenReview and SelfSubjectReview. The answer is the
- * question with its status filled in.
+ * Kinds that are not stored but answered: the answer is the question with its status filled in.
+ * TokenReview and SelfSubjectReview are here, those about rights in access_review.c.
  */
+#include "apiserver/reviews.h"
+
 #include <errno.h>
 
 #include "apiserver/accounts.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
-#include "apiserver/server.h"
 #include "base/json.h"
 #include "kube/meta.h"
 #include "kube/object.h"
 #include "kube/status.h"
 
-struct review_op {
-    struct request *r;
-    json_t *body;
-    struct authn_call *authn;
-};
-
-static void review_op_free(void *p)
+static void review_free(void *p)
 {
-    struct review_op *op = p;
-    (void)authn_cancel(op->authn);
-    json_decref(op->body);
-    free(op);
+    struct review *review = p;
+    (void)authn_cancel(review->authn);
+    json_decref(review->body);
+    free(review);
 }
 
-/* @status is stolen. */
-static void answer(struct review_op *op, json_t *status)
+void review_answer(struct review *review, json_t *status)
 {
-    (void)json_object_set_new(op->body, "status", status);
-    reply_tree(op->r, 201, op->body);
+    (void)json_object_set_new(review->body, "status", status);
+    reply_tree(review->r, 201, review->body);
 }
 
 /* ---- who is this? ---- */
@@ -39,7 +33,7 @@ static void answer(struct review_op *op, json_t *status)
 static void on_token(void *arg, int code, struct user *user, const json_t *audiences,
                      const struct error *err)
 {
-    struct review_op *op = arg;
+    struct review *op = arg;
     op->authn = NULL;
     json_t *status = json_object();
     if (code == 0) {
@@ -52,10 +46,10 @@ static void on_token(void *arg, int code, struct user *user, const json_t *audie
         (void)json_object_set_new(status, "error", json_text(error_text(err)));
     }
     user_done(user);
-    answer(op, status);
+    review_answer(op, status);
 }
 
-static json_t *review_token(struct review_op *op)
+static json_t *review_token(struct review *op)
 {
     struct apiserver *srv = op->r->srv;
     const char *token = json_path_string(op->body, "spec.token");
@@ -70,9 +64,9 @@ static json_t *review_token(struct review_op *op)
     return NULL;
 }
 
-static json_t *review_self(struct review_op *op)
+static json_t *review_self(struct review *op)
 {
-    answer(op, json_pack("{s:o}", "userInfo", user_info(&op->r->user)));
+    review_answer(op, json_pack("{s:o}", "userInfo", user_info(&op->r->user)));
     return NULL;
 }
 
@@ -80,16 +74,20 @@ void verb_review(struct request *r)
 {
     static const struct {
         const char *kind;
-        json_t *(*review)(struct review_op *op); /* answers, or returns what is wrong */
+        json_t *(*review)(struct review *op); /* answers, or returns what is wrong */
     } table[] = {
         {"TokenReview", review_token},
         {"SelfSubjectReview", review_self},
+        {"SubjectAccessReview", review_access},
+        {"LocalSubjectAccessReview", review_local_access},
+        {"SelfSubjectAccessReview", review_self_access},
+        {"SelfSubjectRulesReview", review_self_rules},
     };
     const struct schema_resource *res = r->route->res;
-    struct review_op *op = mem_zalloc(sizeof(*op));
+    struct review *op = mem_zalloc(sizeof(*op));
     op->r = r;
     r->op = op;
-    r->op_free = review_op_free;
+    r->op_free = review_free;
     json_t *status = object_dry_run(r, &r->dry_run);
     if (!status)
         status = object_from_body(r, res, &op->body);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "apiserver/authorize.h"
+#include "apiserver/authz.h"
 #include "apiserver/change.h"
 #include "apiserver/documents.h"
 #include "apiserver/reply.h"
@@ -172,12 +174,24 @@ static void on_authenticated(void *arg, int code, struct user *user, const json_
     r->user = *user;
     struct error bad = ERROR_INIT;
     const char *path = http_exchange_path(r->x);
-    if (request_info_parse(&r->info, path, &bad) < 0)
+    if (request_info_parse(&r->info, path, &bad) < 0) {
         reply_status(r, status_bad_request("%s", error_text(&bad)));
+        return;
+    }
+    json_t *status = authorize(r);
+    if (status)
+        reply_status(r, status);
     else if (r->info.is_resource)
         handle_resource(r);
-    else if (!documents_serve(r, path))
+    else if (!documents_serve_public(r, path) && !documents_serve(r, path))
         reply_status(r, status_not_found_path());
+}
+
+/* Whether health and version are told to whoever asks: where nobody is refused anything, and as
+ * long as the roles that say who may know them have not been read. */
+static bool is_open(const struct apiserver *srv)
+{
+    return authz_allows_all(srv->authz) || !srv->ready;
 }
 
 void server_handle(struct http_exchange *x, void *arg)
@@ -190,7 +204,7 @@ void server_handle(struct http_exchange *x, void *arg)
     http_exchange_on_close(x, on_client_gone, r);
     r->accept = negotiate_accept(http_exchange_header(x, "Accept"));
     r->accept.pretty = wants_pretty(x);
-    if (documents_serve_public(r, http_exchange_path(x)))
+    if (is_open(srv) && documents_serve_public(r, http_exchange_path(x)))
         return;
     struct authn_call *call = authn_start(srv->authn, x, on_authenticated, r);
     if (call) { /* else the request may be gone already */

@@ -25,6 +25,7 @@ struct documents;
 struct kubelet_access;
 struct allocations;
 struct accounts;
+struct authz;
 struct change;
 
 /* Longest body of a request, as upstream. */
@@ -41,6 +42,7 @@ struct apiserver {
     struct routes *routes;
     struct watch_cache *cache;
     struct authn *authn;
+    struct authz *authz;             /* who may do what */
     struct accounts *accounts;       /* keys of ServiceAccount tokens */
     struct documents *documents;     /* OpenAPI, /version: encoded once */
     struct kubelet_access *kubelets; /* for log, exec, attach, portforward */

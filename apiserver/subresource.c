@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "apiserver/change.h"
+#include "apiserver/admission.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/objects.h"
 #include "apiserver/removal.h"
@@ -298,11 +298,14 @@ static enum verdict make_eviction(void *arg, const struct encoded *old, json_t *
                                   struct plan *plan, json_t **next, json_t **status)
 {
     struct sub_op *op = arg;
-    (void)plan;
     if (!old) {
         *status = not_found(op->r);
         return VERDICT_REFUSE;
     }
+    const struct admission admission = request_admission(op->r, plan);
+    enum verdict verdict = admit_write(&admission, "eviction", NULL, tree, status);
+    if (verdict != VERDICT_WRITE)
+        return verdict;
     return removal_decide(op->r->route, &op->options, tree, next, status);
 }
 

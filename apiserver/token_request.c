@@ -6,6 +6,7 @@
 #include <inttypes.h>
 
 #include "apiserver/accounts.h"
+#include "apiserver/admission.h"
 #include "apiserver/lookup.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
@@ -211,6 +212,11 @@ static void on_objects(void *arg, int code, struct encoded *const *found, const 
     const struct bindable *b = bound_kind(op, &status);
     if (b)
         status = check_bound(op, b, object);
+    if (!status) {
+        const struct admission admission = request_admission(r, NULL);
+        status =
+            admit_node_token(&admission, op->body, b && str_eq(b->kind, "Pod") ? object : NULL);
+    }
     if (status) {
         reply_status(r, status);
         return;

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "apiserver/change.h"
+#include "apiserver/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
 #include "apiserver/server.h"
@@ -84,7 +84,6 @@ static enum verdict make(void *arg, const struct encoded *old, json_t *tree, str
 {
     struct update_op *op = arg;
     struct request *r = op->r;
-    (void)plan;
     if (!old) {
         *status = status_not_found(&r->route->about, r->info.name);
         return VERDICT_REFUSE;
@@ -98,6 +97,10 @@ static enum verdict make(void *arg, const struct encoded *old, json_t *tree, str
         *status = object_complete_update(r->route, r->info.subresource, obj, tree);
     if (*status)
         return VERDICT_REFUSE;
+    const struct admission admission = request_admission(r, plan);
+    enum verdict verdict = admit_write(&admission, r->info.subresource, obj, tree, status);
+    if (verdict != VERDICT_WRITE)
+        return verdict;
     *next = TAKE_PTR(obj);
     return object_is_released(r->route, *next) ? VERDICT_REMOVE : VERDICT_WRITE;
 }

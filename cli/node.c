@@ -294,6 +294,7 @@ static int add_apiserver(const struct node_config *c, struct supervisor *s, stru
     command_add(&cmd, "--tls-cert-file=%s/apiserver.crt", pki);
     command_add(&cmd, "--tls-private-key-file=%s/apiserver.key", pki);
     command_add(&cmd, "--client-ca-file=%s/ca.crt", pki);
+    command_add(&cmd, "--authorization-mode=Node,RBAC");
     command_add(&cmd, "--service-account-issuer=https://kubernetes.default.svc.cluster.local");
     command_add(&cmd, "--service-account-key-file=%s/sa.pub", pki);
     command_add(&cmd, "--service-account-signing-key-file=%s/sa.key", pki);

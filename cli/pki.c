@@ -231,10 +231,10 @@ static int ensure_cluster(const struct pki_config *config, struct error *err)
                           node_user, "system:nodes", err);
     if (r == 0)
         r = ensure_client(&a, config, "controllers", "/etc/coracle/controllers.kubeconfig",
-                          "system:kube-controller-manager", "system:masters", err);
+                          "system:kube-controller-manager", NULL, err);
     if (r == 0)
         r = ensure_client(&a, config, "proxy", "/etc/coracle/proxy.kubeconfig", "system:kube-proxy",
-                          "system:node-proxier", err);
+                          NULL, err);
     authority_done(&a);
     return r;
 }

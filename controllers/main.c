@@ -10,7 +10,7 @@
 static const struct controller_def *const definitions[] = {
     &scheduler_controller,       &endpoints_controller, &replica_set_controller,
     &deployment_controller,      &garbage_controller,   &namespace_controller,
-    &service_account_controller, &root_ca_controller,
+    &service_account_controller, &root_ca_controller,   &cluster_role_controller,
 };
 
 static const struct cache_kind kinds[] = {
@@ -24,6 +24,7 @@ static const struct cache_kind kinds[] = {
     {"v1", "namespaces", "Namespace", &plain_type, NULL, NULL},
     {"v1", "serviceaccounts", "ServiceAccount", &plain_type, NULL, NULL},
     {"v1", "configmaps", "ConfigMap", &config_map_type, NULL, ROOT_CA_NAME},
+    {"rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", &cluster_role_type, NULL, NULL},
 };
 
 struct program {
@@ -47,10 +48,10 @@ static void on_synced(void *arg)
 static void start_caches(struct program *p)
 {
     struct cache **const slots[ARRAY_SIZE(kinds)] = {
-        &p->c.pods,        &p->c.nodes,      &p->c.services,
-        &p->c.slices,      &p->c.endpoints,  &p->c.replica_sets,
-        &p->c.deployments, &p->c.namespaces, &p->c.service_accounts,
-        &p->c.root_cas,
+        &p->c.pods,        &p->c.nodes,         &p->c.services,
+        &p->c.slices,      &p->c.endpoints,     &p->c.replica_sets,
+        &p->c.deployments, &p->c.namespaces,    &p->c.service_accounts,
+        &p->c.root_cas,    &p->c.cluster_roles,
     };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         p->caches[i] = cache_new(p->c.client, &kinds[i]);

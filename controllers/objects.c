@@ -256,6 +256,12 @@ static const struct decode_field config_map_fields[] = {
 const struct decode_type config_map_type = {"ConfigMap", sizeof(struct config_map),
                                             config_map_fields};
 
+static const struct decode_field cluster_role_fields[] = {
+    META_FIELD(struct cluster_role), DECODE_FIELD(struct cluster_role, rules, "rules", DECODE_RAW),
+    DECODE_FIELD(struct cluster_role, aggregation, "aggregationRule", DECODE_RAW), DECODE_END};
+const struct decode_type cluster_role_type = {"ClusterRole", sizeof(struct cluster_role),
+                                              cluster_role_fields};
+
 /* ---- helpers ---- */
 
 const struct condition *condition_find(const condition_list *conditions, const char *type)

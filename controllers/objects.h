@@ -126,6 +126,11 @@ struct config_map {
     struct string_map data;
 };
 
+struct cluster_role {
+    struct object_meta meta;
+    json_t *rules, *aggregation; /* arrays of PolicyRule; aggregationRule; NULL when absent */
+};
+
 /* EndpointSlices; of Endpoints, endpoints holds the subsets. */
 struct endpoint_slice {
     struct object_meta meta;
@@ -134,8 +139,8 @@ struct endpoint_slice {
 };
 
 extern const struct decode_type pod_type, node_type, service_type, replica_set_type,
-    deployment_type, plain_type, config_map_type, endpoint_slice_type, endpoints_type,
-    object_meta_type;
+    deployment_type, plain_type, config_map_type, cluster_role_type, endpoint_slice_type,
+    endpoints_type, object_meta_type;
 
 /* Fills the computed fields of a pod or node. */
 void pod_complete(void *pod);

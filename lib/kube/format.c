@@ -228,6 +228,17 @@ static const char *local_path_problem(const char *s)
     return str_starts(s, "..") ? "must not start with '..'" : NULL;
 }
 
+static const char *path_segment_problem(const char *s)
+{
+    if (str_eq(s, "."))
+        return "may not be '.'";
+    if (str_eq(s, ".."))
+        return "may not be '..'";
+    if (strchr(s, '/'))
+        return "may not contain '/'";
+    return strchr(s, '%') ? "may not contain '%'" : NULL;
+}
+
 static const char *percent_problem(const char *s)
 {
     size_t n = strspn(s, "0123456789");
@@ -271,6 +282,8 @@ const char *format_problem(enum schema_format format, const char *text)
         return *text == '/' ? NULL : "must be an absolute path";
     case FORMAT_LOCAL_PATH:
         return local_path_problem(text);
+    case FORMAT_PATH_SEGMENT:
+        return path_segment_problem(text);
     case FORMAT_PERCENT_OR_COUNT:
         return percent_problem(text);
     }

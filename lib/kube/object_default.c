@@ -228,6 +228,28 @@ static void default_node(json_t *obj)
         (void)json_object_set_new(status, "allocatable", json_deep_copy(capacity));
 }
 
+bool object_is_rbac(const struct schema_resource *res)
+{
+    return str_eq(res->group, RBAC_GROUP);
+}
+
+static void default_group(json_t *ref)
+{
+    if (json_is_object(ref) && !*text_of(ref, "apiGroup"))
+        (void)json_object_set_new(ref, "apiGroup", json_string(RBAC_GROUP));
+}
+
+static void default_binding(json_t *obj)
+{
+    size_t i;
+    json_t *subject;
+    default_group(json_object_get(obj, "roleRef"));
+    json_array_foreach(json_object_get(obj, "subjects"), i, subject) {
+        if (!str_eq(text_of(subject, "kind"), "ServiceAccount"))
+            default_group(subject);
+    }
+}
+
 void object_default(const struct schema_resource *res, json_t *obj)
 {
     static const struct {
@@ -239,6 +261,8 @@ void object_default(const struct schema_resource *res, json_t *obj)
         {"", "Namespace", default_namespace},
         {"", "Node", default_node},
         {"apps", "Deployment", default_deployment},
+        {RBAC_GROUP, "RoleBinding", default_binding},
+        {RBAC_GROUP, "ClusterRoleBinding", default_binding},
     };
     apply_schema(res->type, obj);
     json_t *spec = object_pod_spec(res, obj);

@@ -15,6 +15,9 @@ const char *object_pod_spec_path(const struct schema_resource *res);
 
 bool object_is(const struct schema_resource *res, const char *group, const char *kind);
 
+#define RBAC_GROUP "rbac.authorization.k8s.io"
+bool object_is_rbac(const struct schema_resource *res); /* a role or a binding */
+
 /* Guaranteed, Burstable or BestEffort. */
 const char *object_pod_qos(const json_t *pod_spec);
 

@@ -51,6 +51,7 @@ enum schema_format {
     FORMAT_CIDR,             /* prefix */
     FORMAT_ABSOLUTE_PATH,    /* starts with "/" */
     FORMAT_LOCAL_PATH,       /* relative and without ".." */
+    FORMAT_PATH_SEGMENT,     /* names that only have to fit into a path: "system:node" */
     FORMAT_PERCENT_OR_COUNT, /* "25%" (int-or-string) or a number that is not negative */
 };
 

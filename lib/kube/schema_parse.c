@@ -156,6 +156,7 @@ static const struct {
     {"cidr", FORMAT_CIDR},
     {"absolute-path", FORMAT_ABSOLUTE_PATH},
     {"local-path", FORMAT_LOCAL_PATH},
+    {"path-segment", FORMAT_PATH_SEGMENT},
     {"percent-or-count", FORMAT_PERCENT_OR_COUNT},
 };
 

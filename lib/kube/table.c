@@ -450,6 +450,8 @@ static json_t *computed_cell(const struct schema_resource *res, const char *colu
         return slice_cell(column, obj);
     if (str_eq(res->kind, "Event"))
         return event_cell(column, obj, now);
+    if (object_is_rbac(res))
+        return table_binding_cell(column, obj);
     if (str_eq(column, "Data"))
         return json_integer((json_int_t)json_object_size(json_object_get(obj, "data")) +
                             (json_int_t)json_object_size(json_object_get(obj, "binaryData")));

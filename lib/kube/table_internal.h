@@ -1,10 +1,12 @@
-/* What table.c (the frame, simple kinds) and table_pod.c share. */
+/* What table.c (the frame, simple kinds) and the files of single kinds share. */
 #pragma once
 
 #include "kube/table.h"
 
 /* Makes the cell of a computed column; NULL when the kind has no such column. New reference. */
 json_t *table_pod_cell(const char *column, const json_t *pod, int64_t now);
+
+json_t *table_binding_cell(const char *column, const json_t *binding);
 
 /* Age of an RFC 3339 time, "<unknown>" when it is absent. New reference. */
 json_t *table_age_of(const char *timestamp, int64_t now);

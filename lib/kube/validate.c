@@ -183,6 +183,11 @@ static const struct {
     {"apps", "ReplicaSet", validate_replica_set, validate_workload_update},
     {"discovery.k8s.io", "EndpointSlice", validate_endpoint_slice, NULL},
     {"coordination.k8s.io", "Lease", validate_lease, NULL},
+    {"rbac.authorization.k8s.io", "Role", validate_role, NULL},
+    {"rbac.authorization.k8s.io", "ClusterRole", validate_cluster_role, NULL},
+    {"rbac.authorization.k8s.io", "RoleBinding", validate_role_binding, validate_binding_update},
+    {"rbac.authorization.k8s.io", "ClusterRoleBinding", validate_cluster_role_binding,
+     validate_binding_update},
 };
 
 static void validate_object(const struct schema_resource *res, const json_t *obj,

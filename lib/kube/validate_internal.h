@@ -69,6 +69,13 @@ void validate_secret(const json_t *obj, struct field_errors *errs);
 void validate_secret_update(const json_t *obj, const json_t *old, struct field_errors *errs);
 void validate_node(const json_t *obj, struct field_errors *errs);
 void validate_node_update(const json_t *obj, const json_t *old, struct field_errors *errs);
+/* ---- validate_rbac.c ---- */
+void validate_role(const json_t *obj, struct field_errors *errs);
+void validate_cluster_role(const json_t *obj, struct field_errors *errs);
+void validate_role_binding(const json_t *obj, struct field_errors *errs);
+void validate_cluster_role_binding(const json_t *obj, struct field_errors *errs);
+void validate_binding_update(const json_t *obj, const json_t *old, struct field_errors *errs);
+
 void validate_lease(const json_t *obj, struct field_errors *errs);
 void validate_event(const json_t *obj, struct field_errors *errs);
 void validate_events_v1(const json_t *obj, struct field_errors *errs);

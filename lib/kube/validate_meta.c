@@ -13,6 +13,8 @@ static enum schema_format name_format(const struct schema_resource *res)
 {
     if (object_is(res, "", "Namespace"))
         return FORMAT_DNS_LABEL;
+    if (object_is_rbac(res))
+        return FORMAT_PATH_SEGMENT;
     return object_is(res, "", "Service") ? FORMAT_DNS1035_LABEL : FORMAT_DNS_SUBDOMAIN;
 }
 

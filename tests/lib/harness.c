@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "apiserver/accounts.h"
+#include "apiserver/authz.h"
 #include "apiserver/documents.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/watch_cache.h"
@@ -20,6 +21,7 @@
 static void on_loaded(void *arg)
 {
     struct apiserver *srv = arg;
+    authz_load(srv->authz);
     srv->ready = true;
 }
 
@@ -54,6 +56,7 @@ struct harness *harness_new(const char *cidr)
     srv->routes = routes_new(srv->schemas);
     srv->documents = documents_new();
     srv->accounts = accounts_new(&h->accounts, NULL);
+    srv->authz = authz_new(srv, &h->modes);
     srv->authn = tester(srv);
     srv->advertise_address = "192.0.2.1";
     srv->event_ttl_s = 3600;
@@ -81,6 +84,7 @@ struct harness *harness_free(struct harness *h)
     server_drop_requests(srv);
     h->http = http_server_free(h->http);
     server_drop_requests(srv);
+    srv->authz = authz_free(srv->authz);
     srv->cache = watch_cache_free(srv->cache);
     srv->store = store_free(srv->store);
     srv->documents = documents_free(srv->documents);

@@ -12,6 +12,7 @@ struct harness {
     struct apiserver srv;
     struct allocations allocations;
     struct accounts_options accounts; /* no issuer: no tokens */
+    struct option_list modes;         /* none: everything is allowed */
     struct http_server *http;
 };
 

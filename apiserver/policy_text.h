@@ -1,0 +1,4 @@
+#pragma once
+
+/* policy.text, NUL-terminated. */
+const char *policy_builtin_text(void);
