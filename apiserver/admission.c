@@ -20,6 +20,7 @@ enum verdict admit_create(const struct admission *a, json_t *obj, json_t **statu
         enum verdict (*admit)(const struct admission *a, json_t *obj, json_t **status);
     } table[] = {
         {"", "Pod", admit_pod_account},
+        {"certificates.k8s.io", "CertificateSigningRequest", admit_csr},
     };
     const struct schema_resource *res = a->route->res;
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
@@ -47,6 +48,8 @@ enum verdict admit_write(const struct admission *a, const char *subresource, con
     };
     const struct schema_resource *res = a->route->res;
     enum verdict verdict = admit_node_write(a, subresource, obj, old, status);
+    if (verdict == VERDICT_WRITE && obj && old && str_eq(res->kind, "CertificateSigningRequest"))
+        verdict = admit_csr_write(a, subresource, obj, old, status);
     for (size_t i = 0; verdict == VERDICT_WRITE && i < ARRAY_SIZE(grants); i++)
         if (obj && a->user && str_eq(grants[i].kind, res->kind) &&
             str_eq(res->group, "rbac.authorization.k8s.io"))

@@ -41,6 +41,10 @@ enum verdict admit_role(const struct admission *a, const json_t *obj, const json
                         json_t **status);
 enum verdict admit_binding(const struct admission *a, const json_t *obj, const json_t *old,
                            json_t **status);
+/* Certificate signing requests: who asks; who approves and signs. */
+enum verdict admit_csr(const struct admission *a, json_t *obj, json_t **status);
+enum verdict admit_csr_write(const struct admission *a, const char *subresource, const json_t *obj,
+                             const json_t *old, json_t **status);
 /* What kubelets may write. */
 enum verdict admit_node_write(const struct admission *a, const char *subresource, const json_t *obj,
                               const json_t *old, json_t **status);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apiserver/account_authn.h"
+#include "apiserver/bootstrap_token.h"
 #include "apiserver/server.h"
 #include "base/digest.h"
 #include "base/fs.h"
@@ -22,7 +23,9 @@ struct authn {
 
 /* One question under way. */
 struct authn_call {
+    struct authn *authn;
     struct account_check *account;
+    struct bootstrap_check *bootstrap;
     authn_fn *done;
     void *arg;
 };
@@ -121,8 +124,10 @@ struct authn *authn_free(struct authn *authn)
 
 struct authn_call *authn_cancel(struct authn_call *call)
 {
-    if (call)
+    if (call) {
         (void)account_authn_cancel(call->account);
+        (void)bootstrap_token_cancel(call->bootstrap);
+    }
     free(call);
     return NULL;
 }
@@ -156,6 +161,14 @@ static void on_account(void *arg, int code, struct user *user, const json_t *aud
     free(call);
 }
 
+static void on_bootstrap(void *arg, int code, struct user *user, const struct error *err)
+{
+    struct authn_call *call = arg;
+    call->bootstrap = NULL;
+    finish(call->done, call->arg, code, user, accounts_audiences(call->authn->srv->accounts), err);
+    free(call);
+}
+
 /* Tokens that name no audience are for this server. */
 static bool is_for_us(const struct authn *authn, const json_t *audiences)
 {
@@ -184,10 +197,18 @@ struct authn_call *authn_token(struct authn *authn, const char *token, const jso
         return NULL;
     }
     struct authn_call *call = mem_zalloc(sizeof(*call));
-    *call = (struct authn_call){.done = done, .arg = arg};
+    *call = (struct authn_call){.authn = authn, .done = done, .arg = arg};
+    if (authn->options.bootstrap_tokens && bootstrap_token_is(token) &&
+        is_for_us(authn, audiences)) {
+        struct bootstrap_check *bootstrap =
+            bootstrap_token_start(authn->srv, token, on_bootstrap, call);
+        if (bootstrap) /* else @call is gone already */
+            call->bootstrap = bootstrap;
+        return bootstrap ? call : NULL;
+    }
     struct account_check *check =
         account_authn_start(authn->accounts, token, audiences, on_account, call);
-    if (check) /* else @call is gone already */
+    if (check) /* likewise */
         call->account = check;
     return check ? call : NULL;
 }

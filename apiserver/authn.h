@@ -1,6 +1,6 @@
 /*
  * Who sends a request: a client certificate (CN is the user, O the groups), or a bearer token: one
- * of the token file, or that of a ServiceAccount.
+ * of the token file, a bootstrap token, or that of a ServiceAccount.
  */
 #pragma once
 
@@ -13,6 +13,7 @@ struct apiserver;
 struct authn_options {
     /* Lines of token,user,uid[,"group1,group2"], as upstream's --token-auth-file; NULL for none. */
     const char *token_file;
+    bool bootstrap_tokens;
     bool anonymous; /* who brings no credentials is system:anonymous */
 };
 

@@ -17,6 +17,7 @@ static const struct subresource_kind subresource_kinds[] = {
     {"scale", "autoscaling", "v1", "Scale", BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
     {"ephemeralcontainers", NULL, NULL, NULL, BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
     {"resize", NULL, NULL, NULL, BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
+    {"approval", NULL, NULL, NULL, BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
     {"finalize", NULL, NULL, NULL, BIT(VERB_UPDATE)},
     {"binding", "", "v1", "Binding", BIT(VERB_CREATE)},
     {"eviction", "policy", "v1", "Eviction", BIT(VERB_CREATE)},

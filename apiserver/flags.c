@@ -74,6 +74,8 @@ static void add_authentication(struct table *t, struct flags *f)
         {"client-ca-file", 0, OPTION_STRING, &f->client_ca, "FILE", "CA of client certificates"},
         {"token-auth-file", 0, OPTION_STRING, &f->token_file, "FILE",
          "lines of token,user,uid,\"groups\""},
+        {"enable-bootstrap-token-auth", 0, OPTION_BOOL, &f->bootstrap_tokens, NULL,
+         "take tokens of new nodes, kept in Secrets of kube-system (false)"},
         {"service-account-issuer", 0, OPTION_LIST, &a->issuers, "URL,…",
          "issuer of ServiceAccount tokens; further ones are accepted only"},
         {"service-account-key-file", 0, OPTION_LIST, &a->key_files, "FILE,…",

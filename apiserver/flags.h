@@ -11,7 +11,7 @@ struct flags {
     int secure_port, event_ttl, compact_interval, verbosity;
     const char *cert, *key, *client_ca, *token_file;
     struct option_list authorization_modes;
-    bool anonymous;
+    bool anonymous, bootstrap_tokens;
     struct accounts_options accounts;
     const char *max_token_expiration;
     const char *service_cidr, *node_ports;

@@ -134,6 +134,7 @@ static int start(struct program *p, struct error *err)
     srv->authz = authz_new(srv, &f->authorization_modes);
     /* As upstream: where everything is allowed, somebody must at least say who he is. */
     const struct authn_options authn = {.token_file = f->token_file,
+                                        .bootstrap_tokens = f->bootstrap_tokens,
                                         .anonymous = f->anonymous && !authz_allows_all(srv->authz)};
     srv->authn = srv->accounts ? authn_new(srv, &authn, err) : NULL;
     p->rpc = srv->authn ? rpc_new(srv->loop, err) : NULL;

@@ -367,8 +367,8 @@ static json_t *serve_finalize(struct sub_op *op)
 
 bool subresource_is_part(const char *subresource)
 {
-    return str_eq(subresource, "status") || str_eq(subresource, "ephemeralcontainers") ||
-           str_eq(subresource, "resize");
+    return str_eq(subresource, "status") || str_eq(subresource, "approval") ||
+           str_eq(subresource, "ephemeralcontainers") || str_eq(subresource, "resize");
 }
 
 bool subresource_streams(const struct request *r)

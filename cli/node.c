@@ -295,6 +295,7 @@ static int add_apiserver(const struct node_config *c, struct supervisor *s, stru
     command_add(&cmd, "--tls-private-key-file=%s/apiserver.key", pki);
     command_add(&cmd, "--client-ca-file=%s/ca.crt", pki);
     command_add(&cmd, "--authorization-mode=Node,RBAC");
+    command_add(&cmd, "--enable-bootstrap-token-auth");
     command_add(&cmd, "--service-account-issuer=https://kubernetes.default.svc.cluster.local");
     command_add(&cmd, "--service-account-key-file=%s/sa.pub", pki);
     command_add(&cmd, "--service-account-signing-key-file=%s/sa.key", pki);
@@ -326,8 +327,11 @@ static int add_with_kubeconfig(const struct node_config *c, struct supervisor *s
     component(c, &cmd, name);
     command_add(&cmd, "--kubeconfig=%s/%s.kubeconfig", dir, name);
     command_add(&cmd, "--cluster-cidr=%s", c->cluster_cidr);
-    if (str_eq(name, "controllers"))
+    if (str_eq(name, "controllers")) {
         command_add(&cmd, "--root-ca-file=%s/pki/ca.crt", dir);
+        command_add(&cmd, "--cluster-signing-cert-file=%s/pki/ca.crt", dir);
+        command_add(&cmd, "--cluster-signing-key-file=%s/pki/ca.key", dir);
+    }
     if (str_eq(name, "proxy")) {
         command_add(&cmd, "--hostname-override=%s", c->node_name);
         command_add(&cmd, "--iptables-variant=%s", c->iptables);

@@ -5,12 +5,17 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
+#include "base/times.h"
+#include "controllers/certificates.h"
 #include "controllers/controllers.h"
+
+#define SIGNING_SECONDS (INT64_C(365) * 24 * 3600)
 
 static const struct controller_def *const definitions[] = {
     &scheduler_controller,       &endpoints_controller, &replica_set_controller,
     &deployment_controller,      &garbage_controller,   &namespace_controller,
     &service_account_controller, &root_ca_controller,   &cluster_role_controller,
+    &certificate_controller,
 };
 
 static const struct cache_kind kinds[] = {
@@ -25,6 +30,8 @@ static const struct cache_kind kinds[] = {
     {"v1", "serviceaccounts", "ServiceAccount", &plain_type, NULL, NULL},
     {"v1", "configmaps", "ConfigMap", &config_map_type, NULL, ROOT_CA_NAME},
     {"rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", &cluster_role_type, NULL, NULL},
+    {"certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest", &csr_type,
+     NULL, NULL},
 };
 
 struct program {
@@ -51,7 +58,7 @@ static void start_caches(struct program *p)
         &p->c.pods,        &p->c.nodes,         &p->c.services,
         &p->c.slices,      &p->c.endpoints,     &p->c.replica_sets,
         &p->c.deployments, &p->c.namespaces,    &p->c.service_accounts,
-        &p->c.root_cas,    &p->c.cluster_roles,
+        &p->c.root_cas,    &p->c.cluster_roles, &p->c.csrs,
     };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         p->caches[i] = cache_new(p->c.client, &kinds[i]);
@@ -60,40 +67,41 @@ static void start_caches(struct program *p)
     }
 }
 
-static int run(const char *kubeconfig, const char *root_ca_file, struct error *err)
+static int run(struct program *p, const char *kubeconfig, struct error *err)
 {
-    struct program p = {.c = {.loop = loop_new(), .root_ca_file = root_ca_file}};
     struct kubeconfig config;
     struct daemon_signals signals;
+    p->c.loop = loop_new();
     int r = kubeconfig_load(kubeconfig, NULL, &config, err);
     if (r == 0) {
-        r = kube_client_new(&p.c.client, p.c.loop, &config, "coracle-controllers", err);
+        r = kube_client_new(&p->c.client, p->c.loop, &config, "coracle-controllers", err);
         kubeconfig_done(&config);
     }
     if (r == 0) {
-        daemon_stop_on_signals(&signals, p.c.loop);
-        p.c.registry = schema_registry_new();
-        p.c.recorder = event_recorder_new(p.c.client, "coracle-controllers", NULL);
-        start_caches(&p);
+        daemon_stop_on_signals(&signals, p->c.loop);
+        p->c.registry = schema_registry_new();
+        p->c.recorder = event_recorder_new(p->c.client, "coracle-controllers", NULL);
+        start_caches(p);
         for (size_t i = 0; i < ARRAY_SIZE(definitions); i++)
-            p.running[i] = definitions[i]->start(&p.c);
-        r = loop_run(p.c.loop);
+            p->running[i] = definitions[i]->start(&p->c);
+        r = loop_run(p->c.loop);
         for (size_t i = 0; i < ARRAY_SIZE(definitions); i++)
-            definitions[i]->stop(p.running[i]);
+            definitions[i]->stop(p->running[i]);
         for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-            cache_free(p.caches[i]);
-        event_recorder_free(p.c.recorder);
-        schema_registry_free(p.c.registry);
-        kube_client_free(p.c.client);
+            cache_free(p->caches[i]);
+        event_recorder_free(p->c.recorder);
+        schema_registry_free(p->c.registry);
+        kube_client_free(p->c.client);
         daemon_signals_done(&signals);
     }
-    loop_free(p.c.loop);
+    loop_free(p->c.loop);
     return r;
 }
 
 int main(int argc, char **argv)
 {
-    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL, *root_ca = NULL;
+    struct program p = {.c = {.signing_duration_s = SIGNING_SECONDS}};
+    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL, *duration = NULL;
     int verbosity = 0;
     bool help = false;
     struct error err = ERROR_INIT;
@@ -101,13 +109,19 @@ int main(int argc, char **argv)
         {"kubeconfig", 0, OPTION_STRING, &kubeconfig, "FILE", "how to reach the API server"},
         {"cluster-cidr", 0, OPTION_STRING, &cluster_cidr, "CIDR",
          "addresses of pods (taken, not used yet: nodes get no podCIDR from here)"},
-        {"root-ca-file", 0, OPTION_STRING, &root_ca, "FILE",
+        {"root-ca-file", 0, OPTION_STRING, &p.c.root_ca_file, "FILE",
          "CA to publish in every namespace, for pods"},
+        {"cluster-signing-cert-file", 0, OPTION_STRING, &p.c.signing_cert_file, "FILE",
+         "CA that signs certificate requests (none: they stay unsigned)"},
+        {"cluster-signing-key-file", 0, OPTION_STRING, &p.c.signing_key_file, "FILE", "its key"},
+        {"cluster-signing-duration", 0, OPTION_STRING, &duration, "DURATION",
+         "longest life of such certificates (8760h)"},
         {"root", 0, OPTION_STRING, &root, "DIR", "prefix of every path"},
         {"v", 'v', OPTION_INT, &verbosity, "N", "verbosity; 4: debug"},
         {"help", 'h', OPTION_BOOL, &help, NULL, "show this"},
         {NULL}};
     char *words[64];
+    int64_t ms = 0;
     if (argc > (int)ARRAY_SIZE(words) || options_parse(options, argc, argv, false, words, &err)) {
         (void)fprintf(stderr, "coracle-controllers: %s\n",
                       err.code ? err.text : "takes flags only");
@@ -117,9 +131,18 @@ int main(int argc, char **argv)
         options_help(options, stdout);
         return 0;
     }
+    if (duration && (duration_parse(duration, &ms) < 0 || ms < 1000)) {
+        (void)fprintf(stderr,
+                      "coracle-controllers: --cluster-signing-duration: \"%s\" is no "
+                      "duration of at least a second\n",
+                      duration);
+        return 2;
+    }
+    if (duration)
+        p.c.signing_duration_s = ms / 1000;
     _cleanup_free_ char *standard = daemon_path(root, "/etc/coracle/controllers.kubeconfig");
     daemon_init("coracle-controllers", verbosity);
-    if (run(kubeconfig ? kubeconfig : standard, root_ca, &err) < 0) {
+    if (run(&p, kubeconfig ? kubeconfig : standard, &err) < 0) {
         log_error("cannot start", "error", error_text(&err), NULL);
         return 1;
     }

@@ -123,7 +123,13 @@ static const struct decode_field node_spec_fields[] = {
     DECODE_SUB(struct node, taints, "taints", DECODE_ARRAY, &taint_type), DECODE_END};
 static const struct decode_type node_spec_type = {"NodeSpec", sizeof(struct node),
                                                   node_spec_fields};
+static const struct decode_field address_fields[] = {
+    DECODE_FIELD(struct node_address, type, "type", DECODE_STRING),
+    DECODE_FIELD(struct node_address, address, "address", DECODE_STRING), DECODE_END};
+static const struct decode_type address_type = {"NodeAddress", sizeof(struct node_address),
+                                                address_fields};
 static const struct decode_field node_status_fields[] = {
+    DECODE_SUB(struct node, addresses, "addresses", DECODE_ARRAY, &address_type),
     DECODE_FIELD(struct node, allocatable, "allocatable", DECODE_MAP),
     DECODE_SUB(struct node, conditions, "conditions", DECODE_ARRAY, &condition_type), DECODE_END};
 static const struct decode_type node_status_type = {"NodeStatus", sizeof(struct node),

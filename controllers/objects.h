@@ -67,12 +67,16 @@ int64_t pod_ready_since(const struct pod *p);
 struct taint {
     char *key, *value, *effect;
 };
+struct node_address {
+    char *type, *address;
+};
 struct node {
     struct object_meta meta;
     bool unschedulable;
     ARRAY_OF(struct taint) taints;
     struct string_map allocatable;
     condition_list conditions;
+    ARRAY_OF(struct node_address) addresses;
     /* computed */
     int64_t cpu_milli, memory, pods;
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/times.h"
 #include "kube/decode.h"
 #include "kube/format.h"
 #include "kube/meta.h"
@@ -428,10 +429,60 @@ static void update_resources(const struct schema_resource *res, json_t *obj, con
     }
 }
 
+/* ---- certificate signing requests ---- */
+
+static bool is_csr(const struct schema_resource *res)
+{
+    return object_is(res, "certificates.k8s.io", "CertificateSigningRequest");
+}
+
+static const json_t *condition_of(const json_t *status, const char *type)
+{
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_object_get(status, "conditions"), i, c) {
+        if (str_eq(text_of(c, "type"), type))
+            return c;
+    }
+    return NULL;
+}
+
+/* Clients need not say when. */
+static void date_conditions(json_t *obj, const json_t *old)
+{
+    char buf[TIME_TEXT_MAX];
+    const char *now = time_format(time_now(), buf);
+    size_t i;
+    json_t *c;
+    json_array_foreach(json_path(obj, "status.conditions"), i, c) {
+        const json_t *was = condition_of(json_object_get(old, "status"), text_of(c, "type"));
+        const char *since = text_of(was, "lastTransitionTime");
+        bool same = was && str_eq(text_of(was, "status"), text_of(c, "status"));
+        set_missing(c, "lastUpdateTime", json_string(now));
+        set_missing(c, "lastTransitionTime", json_string(same && *since ? since : now));
+    }
+}
+
+/* Of the status, only the conditions. */
+static void update_approval(const struct schema_resource *res, json_t *obj, const json_t *old)
+{
+    _cleanup_json_ json_t *conditions =
+        json_incref(json_object_get(json_object_get(obj, "status"), "conditions"));
+    keep_all_but(res, obj, old, "");
+    json_t *status = child(obj, "status");
+    if (conditions)
+        (void)json_object_set(status, "conditions", conditions);
+    else
+        (void)json_object_del(status, "conditions");
+    date_conditions(obj, old);
+}
+
 static void update_object(const struct schema_resource *res, json_t *obj, const json_t *old)
 {
     if (schema_field_get(res->type, "status"))
         keep(obj, old, "status");
+    if (is_csr(res))
+        keep(obj, old, "spec");
     if (object_is(res, "", "Service"))
         update_service(obj, old);
     else if (object_is(res, "", "Secret"))
@@ -454,11 +505,15 @@ void object_prepare_update(const struct schema_resource *res, const char *subres
         raise_generation(res, obj, old);
     } else if (str_eq(subresource, "finalize")) {
         update_part_of_spec(res, obj, old, "finalizers");
+    } else if (str_eq(subresource, "approval")) {
+        update_approval(res, obj, old);
     } else if (str_eq(subresource, "resize")) {
         update_resources(res, obj, old);
         raise_generation(res, obj, old);
     } else if (str_eq(subresource, "status")) {
         update_status(res, obj, old);
+        if (is_csr(res))
+            date_conditions(obj, old);
     }
     object_default(res, obj);
 }

@@ -450,6 +450,8 @@ static json_t *computed_cell(const struct schema_resource *res, const char *colu
         return slice_cell(column, obj);
     if (str_eq(res->kind, "Event"))
         return event_cell(column, obj, now);
+    if (object_is(res, "certificates.k8s.io", "CertificateSigningRequest"))
+        return table_csr_cell(column, obj);
     if (object_is_rbac(res))
         return table_binding_cell(column, obj);
     if (str_eq(column, "Data"))

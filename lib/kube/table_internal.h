@@ -6,6 +6,7 @@
 /* Makes the cell of a computed column; NULL when the kind has no such column. New reference. */
 json_t *table_pod_cell(const char *column, const json_t *pod, int64_t now);
 
+json_t *table_csr_cell(const char *column, const json_t *csr);
 json_t *table_binding_cell(const char *column, const json_t *binding);
 
 /* Age of an RFC 3339 time, "<unknown>" when it is absent. New reference. */

@@ -183,6 +183,7 @@ static const struct {
     {"apps", "ReplicaSet", validate_replica_set, validate_workload_update},
     {"discovery.k8s.io", "EndpointSlice", validate_endpoint_slice, NULL},
     {"coordination.k8s.io", "Lease", validate_lease, NULL},
+    {"certificates.k8s.io", "CertificateSigningRequest", validate_csr, NULL},
     {"rbac.authorization.k8s.io", "Role", validate_role, NULL},
     {"rbac.authorization.k8s.io", "ClusterRole", validate_cluster_role, NULL},
     {"rbac.authorization.k8s.io", "RoleBinding", validate_role_binding, validate_binding_update},
@@ -223,7 +224,9 @@ void object_validate_update(const struct schema_resource *res, const char *subre
                             const json_t *obj, const json_t *old, struct field_errors *errs)
 {
     validate_meta_update(obj, old, errs);
-    if (subresource && str_eq(subresource, "status")) {
+    if (object_is(res, "certificates.k8s.io", "CertificateSigningRequest"))
+        validate_csr_update(obj, old, subresource, errs);
+    if (subresource && (str_eq(subresource, "status") || str_eq(subresource, "approval"))) {
         const struct schema_field *f = schema_field_get(res->type, "status");
         const json_t *status = json_object_get(obj, "status");
         if (f && status)

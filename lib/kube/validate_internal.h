@@ -76,6 +76,11 @@ void validate_role_binding(const json_t *obj, struct field_errors *errs);
 void validate_cluster_role_binding(const json_t *obj, struct field_errors *errs);
 void validate_binding_update(const json_t *obj, const json_t *old, struct field_errors *errs);
 
+/* ---- validate_certificates.c ---- */
+void validate_csr(const json_t *obj, struct field_errors *errs);
+void validate_csr_update(const json_t *obj, const json_t *old, const char *subresource,
+                         struct field_errors *errs);
+
 void validate_lease(const json_t *obj, struct field_errors *errs);
 void validate_event(const json_t *obj, struct field_errors *errs);
 void validate_events_v1(const json_t *obj, struct field_errors *errs);

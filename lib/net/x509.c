@@ -13,8 +13,10 @@
 #include <openssl/x509v3.h>
 
 #include "net/tls.h"
+#include "net/x509_internal.h"
 
 #define BACKDATE_SECONDS 300
+#define DAY_SECONDS      INT64_C(86400)
 #define NAMES_MAX        64
 
 void x509_pair_done(struct x509_pair *p)
@@ -34,8 +36,8 @@ EVP_PKEY *x509_key_new(void)
 
 /* ---- making certificates ---- */
 
-static int add_extension(X509 *cert, const X509 *issuer, int nid, const char *value,
-                         struct error *err)
+int x509_add_extension(X509 *cert, const X509 *issuer, int nid, const char *value,
+                       struct error *err)
 {
     X509V3_CTX ctx;
     X509V3_set_ctx_nodb(&ctx);
@@ -84,7 +86,7 @@ static int add_sans(X509 *cert, const struct x509_request *q, struct error *err)
     return r;
 }
 
-static void set_serial(X509 *cert)
+void x509_set_serial(X509 *cert)
 {
     unsigned char bytes[16];
     if (RAND_bytes(bytes, sizeof(bytes)) != 1)
@@ -98,12 +100,12 @@ static void set_serial(X509 *cert)
     BN_free(n);
 }
 
-/* Validity from a little in the past; never beyond @issuer's. */
-static void set_validity(X509 *cert, const X509 *issuer, int days)
+void x509_set_validity(X509 *cert, const X509 *issuer, int64_t seconds)
 {
     time_t now = time(NULL);
     (void)X509_time_adj_ex(X509_getm_notBefore(cert), 0, -BACKDATE_SECONDS, &now);
-    (void)X509_time_adj_ex(X509_getm_notAfter(cert), days, 0, &now);
+    (void)X509_time_adj_ex(X509_getm_notAfter(cert), (int)(seconds / DAY_SECONDS),
+                           (long)(seconds % DAY_SECONDS), &now);
     if (issuer && ASN1_TIME_compare(X509_get0_notAfter(cert), X509_get0_notAfter(issuer)) > 0)
         (void)X509_set1_notAfter(cert, X509_get0_notAfter(issuer));
 }
@@ -124,16 +126,15 @@ static int add_usage(X509 *cert, const X509 *issuer, const struct x509_request *
                                ? "serverAuth,clientAuth"
                            : q->usage & X509_SERVER ? "serverAuth"
                                                     : "clientAuth";
-    int r = add_extension(cert, issuer, NID_basic_constraints, "critical,CA:FALSE", err);
+    int r = x509_add_extension(cert, issuer, NID_basic_constraints, "critical,CA:FALSE", err);
     if (r == 0)
-        r = add_extension(cert, issuer, NID_key_usage, "critical,digitalSignature", err);
+        r = x509_add_extension(cert, issuer, NID_key_usage, "critical,digitalSignature", err);
     if (r == 0)
-        r = add_extension(cert, issuer, NID_ext_key_usage, extended, err);
+        r = x509_add_extension(cert, issuer, NID_ext_key_usage, extended, err);
     return r;
 }
 
-/* What OpenSSL cached about a certificate while it was being made is stale: decode it anew. */
-static int reread(X509 **cert, struct error *err)
+int x509_reread(X509 **cert, struct error *err)
 {
     unsigned char *der = NULL;
     int len = i2d_X509(*cert, &der);
@@ -156,8 +157,8 @@ static int make(const struct x509_pair *ca, const struct x509_request *q, const 
     if (!p.cert)
         abort();
     (void)X509_set_version(p.cert, X509_VERSION_3);
-    set_serial(p.cert);
-    set_validity(p.cert, ca ? ca->cert : NULL, days);
+    x509_set_serial(p.cert);
+    x509_set_validity(p.cert, ca ? ca->cert : NULL, days * DAY_SECONDS);
     (void)X509_set_pubkey(p.cert, p.key);
     int r = q ? add_subject(p.cert, q, err)
               : add_name(X509_get_subject_name(p.cert), "CN", ca_name, err);
@@ -165,20 +166,20 @@ static int make(const struct x509_pair *ca, const struct x509_request *q, const 
     if (r == 0 && q)
         r = add_usage(p.cert, issuer, q, err);
     if (r == 0 && !q)
-        r = add_extension(p.cert, issuer, NID_basic_constraints, "critical,CA:TRUE", err);
+        r = x509_add_extension(p.cert, issuer, NID_basic_constraints, "critical,CA:TRUE", err);
     if (r == 0 && !q)
-        r = add_extension(p.cert, issuer, NID_key_usage,
-                          "critical,digitalSignature,keyCertSign,cRLSign", err);
+        r = x509_add_extension(p.cert, issuer, NID_key_usage,
+                               "critical,digitalSignature,keyCertSign,cRLSign", err);
     if (r == 0)
-        r = add_extension(p.cert, issuer, NID_subject_key_identifier, "hash", err);
+        r = x509_add_extension(p.cert, issuer, NID_subject_key_identifier, "hash", err);
     if (r == 0 && ca)
-        r = add_extension(p.cert, issuer, NID_authority_key_identifier, "keyid", err);
+        r = x509_add_extension(p.cert, issuer, NID_authority_key_identifier, "keyid", err);
     if (r == 0 && q)
         r = add_sans(p.cert, q, err);
     if (r == 0 && X509_sign(p.cert, ca ? ca->key : p.key, EVP_sha256()) == 0)
         r = tls_error(err, -EINVAL, "signing the certificate");
     if (r == 0)
-        r = reread(&p.cert, err);
+        r = x509_reread(&p.cert, err);
     if (r < 0)
         x509_pair_done(&p);
     else
@@ -212,8 +213,7 @@ int64_t x509_expires(const X509 *cert)
     return (int64_t)timegm(&tm);
 }
 
-/* The UTF-8 text of an entry; NULL when it holds a NUL or cannot be converted. */
-static char *entry_text(const X509_NAME_ENTRY *entry)
+char *x509_entry_text(const X509_NAME_ENTRY *entry)
 {
     unsigned char *utf8 = NULL;
     int len = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(entry));
@@ -228,7 +228,7 @@ char *x509_common_name(const X509 *cert)
 {
     const X509_NAME *subject = X509_get_subject_name(cert);
     int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
-    return at < 0 ? NULL : entry_text(X509_NAME_get_entry(subject, at));
+    return at < 0 ? NULL : x509_entry_text(X509_NAME_get_entry(subject, at));
 }
 
 size_t x509_organizations(const X509 *cert, char ***ret)
@@ -239,7 +239,7 @@ size_t x509_organizations(const X509 *cert, char ***ret)
     int at = -1;
     while (n < NAMES_MAX &&
            (at = X509_NAME_get_index_by_NID(subject, NID_organizationName, at)) >= 0) {
-        char *text = entry_text(X509_NAME_get_entry(subject, at));
+        char *text = x509_entry_text(X509_NAME_get_entry(subject, at));
         if (text)
             names[n++] = text;
     }

@@ -79,7 +79,7 @@ token=$(api_json POST $ns/serviceaccounts/default/token '{"apiVersion":"authenti
 by_token() { in_ns curl -sk -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" "https://127.0.0.1:6443$1"; }
 is "$(by_token /.well-known/openid-configuration) $(by_token /openid/v1/jwks)" "200 200" "accounts may read the keys of tokens"
 is "$(by_token $ns/pods)" 403 "view has no rules as long as nobody gathers them"
-in_ns "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --root-ca-file "$T/pki/ca.crt" >"$T/controllers.log" 2>&1 &
+nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --root-ca-file "$T/pki/ca.crt" >"$T/controllers.log" 2>&1 &
 CONTROLLERS=$!
 at_end kill "$CONTROLLERS"
 may() { [ "$(by_token "$1")" = 200 ]; }
