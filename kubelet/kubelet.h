@@ -59,7 +59,9 @@ struct kubelet {
     struct node_capacity capacity, allocatable;
     json_t *node_labels; /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
-    bool node_ready; /* the runtime and its network are */
+    bool node_ready;                 /* the runtime and its network are */
+    bool seccomp_default;            /* RuntimeDefault where a pod names no profile */
+    bool supplemental_groups_policy; /* the runtime has it */
 };
 
 /* Records an event about a pod, or about one of its containers (@container not NULL). */

@@ -25,7 +25,7 @@ static struct {
     const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
     struct option_list cluster_dns, unsafe_sysctls;
     int port, verbosity;
-    bool help, cleanup;
+    bool help, cleanup, seccomp_default;
 } options = {.root = "", .port = -1};
 
 static const struct option_def definitions[] = {
@@ -50,6 +50,8 @@ static const struct option_def definitions[] = {
     {"client-ca-file", 0, OPTION_STRING, &options.client_ca, "FILE", "who may call the server"},
     {"tls-cert-file", 0, OPTION_STRING, &options.cert, "FILE", "certificate of the server"},
     {"tls-private-key-file", 0, OPTION_STRING, &options.key, "FILE", "its key"},
+    {"seccomp-default", 0, OPTION_BOOL, &options.seccomp_default, NULL,
+     "the runtime's profile for pods that name none"},
     {"cleanup", 0, OPTION_BOOL, &options.cleanup, NULL, "remove everything from the host and exit"},
     {"v", 0, OPTION_INT, &options.verbosity, "N", "verbosity"},
     {"help", 'h', OPTION_BOOL, &options.help, NULL, "this text"},
@@ -216,6 +218,7 @@ static void read_lists(struct program *p)
     p->k.dns.domain = options.cluster_domain;
     p->k.resolv_conf = options.resolv_conf;
     kubelet_read_dns(&p->k);
+    p->k.seccomp_default = options.seccomp_default || p->file.seccomp_default.value;
 }
 
 static int start(struct program *p, struct error *err)

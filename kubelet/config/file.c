@@ -16,6 +16,7 @@ static const struct decode_field config_fields[] = {
     DECODE_FIELD(struct kubelet_config, static_pods, "staticPodPath", DECODE_STRING),
     DECODE_FIELD(struct kubelet_config, cluster_domain, "clusterDomain", DECODE_STRING),
     DECODE_FIELD(struct kubelet_config, cluster_dns, "clusterDNS", DECODE_STRINGS),
+    DECODE_FIELD(struct kubelet_config, seccomp_default, "seccompDefault", DECODE_OPT_BOOL),
     DECODE_FIELD(struct kubelet_config, unsafe_sysctls, "allowedUnsafeSysctls", DECODE_STRINGS),
     DECODE_FIELD(struct kubelet_config, address, "address", DECODE_STRING),
     DECODE_FIELD(struct kubelet_config, port, "port", DECODE_OPT_INT),

@@ -10,6 +10,7 @@ struct kubelet_config {
     char *cert, *key, *client_ca;
     struct string_list cluster_dns, unsafe_sysctls;
     struct opt_int port;
+    struct opt_bool seccomp_default;
 };
 
 /* Reads @path. A field that is not supported is logged as a warning, never passed over in silence.

@@ -37,7 +37,7 @@ void node_read_capacity(struct kubelet *k)
         c->ephemeral = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
     k->allocatable = *c;
     k->allocatable.memory = c->memory > 2 * MEMORY_MARGIN ? c->memory - MEMORY_MARGIN : c->memory;
-    k->allocatable.ephemeral = c->ephemeral / 10 * 9;
+    k->allocatable.ephemeral = c->ephemeral / 10 * 9 / 1024 * 1024; /* as it is written */
 }
 
 static void put_quantity(json_t *o, const char *key, int64_t value, const char *suffix)

@@ -53,6 +53,28 @@ static void add_condition(json_t *list, const char *type, bool status, const cha
     (void)json_array_append_new(list, c);
 }
 
+/* What the runtime says that it can do, and what we can. */
+static void add_features(const struct kubelet *k, json_t *status)
+{
+    json_t *handlers = json_array();
+    for (size_t i = 0; i < k->handlers.count; i++) {
+        const struct runtime_handler *h = &k->handlers.items[i];
+        (void)json_array_append_new(handlers,
+                                    json_pack("{s:s,s:{s:b,s:b}}", "name", h->name, "features",
+                                              "recursiveReadOnlyMounts", h->recursive_read_only,
+                                              "userNamespaces", h->user_namespaces));
+    }
+    if (k->handlers.count)
+        (void)json_object_set(status, "runtimeHandlers", handlers);
+    json_decref(handlers);
+    (void)json_object_set_new(
+        status, "features",
+        json_pack("{s:b}", "supplementalGroupsPolicy", k->supplemental_groups_policy));
+    /* With this API servers pass WebSocket clients on to our server instead of translating. */
+    (void)json_object_set_new(status, "declaredFeatures",
+                              json_pack("[s]", "ExtendWebSocketsToKubelet"));
+}
+
 /* @heartbeat NULL: the form that is compared. */
 static json_t *build(const struct node *n, const char *heartbeat)
 {
@@ -77,13 +99,13 @@ static json_t *build(const struct node *n, const char *heartbeat)
                                     json_pack("{s:s,s:s}", "type", "InternalIP", "address", ip));
     (void)json_array_append_new(
         addresses, json_pack("{s:s,s:s}", "type", "Hostname", "address", k->node_name));
-    /* With this API servers pass WebSocket clients on to our server instead of translating. */
-    return json_pack("{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:[s],s:o}", "capacity",
-                     node_resources(&k->capacity), "allocatable", node_resources(&k->allocatable),
-                     "conditions", conditions, "addresses", addresses, "daemonEndpoints",
-                     "kubeletEndpoint", "Port", (int)k->port, "declaredFeatures",
-                     "ExtendWebSocketsToKubelet", "nodeInfo",
-                     node_info(n->runtime_version ? n->runtime_version : ""));
+    json_t *status = json_pack(
+        "{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", node_resources(&k->capacity),
+        "allocatable", node_resources(&k->allocatable), "conditions", conditions, "addresses",
+        addresses, "daemonEndpoints", "kubeletEndpoint", "Port", (int)k->port, "nodeInfo",
+        node_info(n->runtime_version ? n->runtime_version : ""));
+    add_features(k, status);
+    return status;
 }
 
 static char *encode(const json_t *j)
@@ -125,6 +147,7 @@ static void read_handlers(struct kubelet *k, const Runtime__V1__StatusResponse *
     k->handlers.items =
         mem_grow(k->handlers.items, r->n_runtime_handlers + 1, sizeof(*k->handlers.items));
     k->handlers.count = r->n_runtime_handlers;
+    k->supplemental_groups_policy = r->features && r->features->supplemental_groups_policy;
     for (size_t i = 0; i < r->n_runtime_handlers; i++) {
         const Runtime__V1__RuntimeHandler *h = r->runtime_handlers[i];
         k->handlers.items[i] = (struct runtime_handler){

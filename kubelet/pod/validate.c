@@ -316,6 +316,9 @@ int pod_validate(const struct pod *pod, struct error *err)
         (!name_is_dns(s->hostname_override, 64, true) || s->host_network))
         return bad(err, "spec.hostnameOverride",
                    s->host_network ? "not in the host's network" : "not a DNS subdomain");
+    if (s->host_users.set && !s->host_users.value &&
+        (s->host_network || s->host_pid || s->host_ipc))
+        return bad(err, "spec.hostUsers", "false does not go with namespaces of the host");
     int code = check_volumes(pod, err);
     for (size_t i = 0; !code && i < pod_container_count(pod); i++)
         code = check_container(pod, i, err);

@@ -1,15 +1,24 @@
-/* ImageStatus, then PullImage where the policy wants one, then ImageStatus of what came. */
+/*
+ * ImageStatus, then PullImage where the policy wants one (with each credential that fits, one after
+ * the other), then ImageStatus of what came.
+ */
 #include "kubelet/runtime/images.h"
 
 #include <inttypes.h>
 
 #include "base/strbuf.h"
+#include "kubelet/runtime/image_name.h"
 
 struct image_request {
     struct kubelet *k;
     struct pod *pod;
     struct image_want want;
     struct runtime_call *call;
+    struct credential_list credentials;
+    size_t tried;         /* of the credentials */
+    struct strbuf errors; /* of the pulls so far */
+    struct loop_deferred refuse;
+    char *refusal; /* why the name cannot be one */
     uint64_t pull_started;
     bool pulled;
     void (*cb)(const struct image_result *result, void *arg);
@@ -21,6 +30,10 @@ struct image_request *image_cancel(struct image_request *r)
     if (!r)
         return NULL;
     runtime_cancel(r->k->runtime, &r->call);
+    credential_list_done(&r->credentials);
+    strbuf_done(&r->errors);
+    loop_deferred_done(&r->refuse);
+    free(r->refusal);
     pod_unref(r->pod);
     free(r);
     return NULL;
@@ -56,6 +69,7 @@ static void read_info(const Runtime__V1__Image *image, struct image_info *info)
 
 static void ask_status(struct image_request *r, const char *image);
 static void pull(struct image_request *r);
+static void send_pull(struct image_request *r);
 
 static _printf_(4, 5) void event(struct image_request *r, const char *type, const char *reason,
                                  const char *fmt, ...)
@@ -111,6 +125,20 @@ static void ask_status(struct image_request *r, const char *image)
         runtime_call(r->k->runtime, CRI_IMAGE_STATUS, &request.base, CRI_DEADLINE_MS, on_status, r);
 }
 
+static void pull_failed(struct image_request *r, enum rpc_status status, const char *message)
+{
+    const char *name = r->want.image;
+    const char *reason = status == RPC_UNAVAILABLE && str_starts(message, "RegistryUnavailable")
+                             ? "RegistryUnavailable"
+                             : "ErrImagePull";
+    _cleanup_free_ char *text =
+        r->credentials.count > 1 ? str_printf("[%s]", strbuf_text(&r->errors)) : str_dup(message);
+    event(r, "Warning", "Failed", "Failed to pull image \"%s\": %s", name, text);
+    event(r, "Warning", "Failed", "Error: %s", reason);
+    r->pulled = true;
+    finish(r, reason, text, NULL);
+}
+
 static void on_pulled(void *arg, enum rpc_status status, const char *message,
                       const ProtobufCMessage *response)
 {
@@ -118,30 +146,47 @@ static void on_pulled(void *arg, enum rpc_status status, const char *message,
     const Runtime__V1__PullImageResponse *reply = (const void *)response;
     const char *name = r->want.image;
     r->call = NULL;
-    r->pulled = true;
     if (status != RPC_OK) {
-        const char *reason = status == RPC_UNAVAILABLE && str_starts(message, "RegistryUnavailable")
-                                 ? "RegistryUnavailable"
-                                 : "ErrImagePull";
-        event(r, "Warning", "Failed", "Failed to pull image \"%s\": %s", name, message);
-        event(r, "Warning", "Failed", "Error: %s", reason);
-        finish(r, reason, message, NULL);
+        strbuf_addf(&r->errors, "%s%s", r->errors.len ? ", " : "", message);
+        if (++r->tried < r->credentials.count)
+            send_pull(r);
+        else
+            pull_failed(r, status, message);
         return;
     }
+    r->pulled = true;
     uint64_t took = now_ms() - r->pull_started;
     event(r, "Normal", "Pulled", "Successfully pulled image \"%s\" in %" PRIu64 "ms", name, took);
     ask_status(r, *reply->image_ref ? reply->image_ref : name);
 }
 
-static void pull(struct image_request *r)
+static void send_pull(struct image_request *r)
 {
     Runtime__V1__ImageSpec spec = RUNTIME__V1__IMAGE_SPEC__INIT;
+    Runtime__V1__AuthConfig auth = RUNTIME__V1__AUTH_CONFIG__INIT;
     Runtime__V1__PullImageRequest request = RUNTIME__V1__PULL_IMAGE_REQUEST__INIT;
     spec.image = (char *)(uintptr_t)r->want.image;
     request.image = &spec;
+    if (r->tried < r->credentials.count) {
+        auth.username = r->credentials.items[r->tried].user;
+        auth.password = r->credentials.items[r->tried].password;
+        request.auth = &auth;
+    }
+    r->call = runtime_call(r->k->runtime, CRI_PULL_IMAGE, &request.base, 0, on_pulled, r);
+}
+
+static void pull(struct image_request *r)
+{
     event(r, "Normal", "Pulling", "Pulling image \"%s\"", r->want.image);
     r->pull_started = now_ms();
-    r->call = runtime_call(r->k->runtime, CRI_PULL_IMAGE, &request.base, 0, on_pulled, r);
+    send_pull(r);
+}
+
+static void on_refuse(void *arg)
+{
+    struct image_request *r = arg;
+    event(r, "Warning", "InspectFailed", "%s", r->refusal);
+    finish(r, "InvalidImageName", r->refusal, NULL);
 }
 
 struct image_request *image_ensure(struct kubelet *k, struct pod *pod,
@@ -151,6 +196,19 @@ struct image_request *image_ensure(struct kubelet *k, struct pod *pod,
 {
     struct image_request *r = mem_zalloc(sizeof(*r));
     *r = (struct image_request){.k = k, .pod = pod_ref(pod), .want = *want, .cb = cb, .arg = arg};
+    struct error err = ERROR_INIT;
+    struct image_name name = {.domain = NULL};
+    loop_deferred_init(&r->refuse, k->loop, on_refuse, r);
+    if (image_name_parse(want->image, &name, &err) < 0) {
+        r->refusal = str_printf("Failed to apply default image tag \"%s\": %s", want->image,
+                                error_text(&err));
+        loop_defer(&r->refuse);
+        return r;
+    }
+    if (want->keys)
+        keyring_lookup(want->keys, name.repository, &r->credentials);
+    image_name_done(&name);
+    r->want.keys = NULL;
     ask_status(r, want->image);
     return r;
 }

@@ -5,12 +5,13 @@
 #pragma once
 
 #include "kubelet/kubelet.h"
+#include "kubelet/runtime/keyring.h"
 
 struct image_request;
 
 struct image_result {
-    const char *reason;  /* NULL: the image is there. "ErrImagePull", "ErrImageNeverPull", … */
-    const char *message; /* for people, when there is a reason */
+    const char *reason;      /* NULL: the image is there. "ErrImagePull", "InvalidImageName", … */
+    const char *message;     /* for people, when there is a reason */
     struct image_info *info; /* the callee may take what is in it */
     bool pull_failed;        /* a pull was tried: back off before the next */
 };
@@ -18,6 +19,7 @@ struct image_result {
 /* What is wanted, and by which container, so that events name it. Texts of the pod. */
 struct image_want {
     const char *image, *policy, *container;
+    const struct keyring *keys; /* of the pod's imagePullSecrets; used before the call returns */
 };
 
 /* @cb is called once, later, unless cancelled. */

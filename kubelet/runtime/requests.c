@@ -123,7 +123,7 @@ static void set_linux(Runtime__V1__PodSandboxConfig *s, const struct pod *pod,
     Runtime__V1__LinuxPodSandboxConfig *l =
         message_new(&runtime__v1__linux_pod_sandbox_config__descriptor);
     message_text(&l->cgroup_parent, ctx->cgroup_parent);
-    l->security_context = request_sandbox_security(pod);
+    l->security_context = request_sandbox_security(pod, ctx);
     for (size_t i = 0; i < pod->spec.security.sysctls.count; i++) {
         const struct sysctl_spec *y = &pod->spec.security.sysctls.items[i];
         if (y->name)
@@ -168,7 +168,7 @@ Runtime__V1__PodSandboxConfig *request_sandbox(const struct pod *pod,
 
 /* ---- containers ---- */
 static int add_mounts(Runtime__V1__ContainerConfig *c, const struct mount_list *mounts,
-                      struct error *err)
+                      const struct id_mapping *ids, struct error *err)
 {
     for (size_t i = 0; i < mounts->count; i++) {
         const struct container_mount *m = &mounts->items[i];
@@ -182,6 +182,10 @@ static int add_mounts(Runtime__V1__ContainerConfig *c, const struct mount_list *
             message_text(&r->image->image, m->image);
             message_text(&r->image->user_specified_image, m->image);
             message_text(&r->image_sub_path, m->image_sub_path);
+        }
+        if (ids->length && !m->image) {
+            message_append(&r->n_uidmappings, &r->uidmappings, request_id_mapping(ids));
+            message_append(&r->n_gidmappings, &r->gidmappings, request_id_mapping(ids));
         }
         message_append(&c->n_mounts, &c->mounts, r);
         if (!m->propagation || !*m->propagation || str_eq(m->propagation, "None"))
@@ -315,7 +319,7 @@ Runtime__V1__ContainerConfig *request_container(const struct pod *pod,
         message_text(&kv->value, r->env->items[i].value);
         message_append(&c->n_envs, &c->envs, kv);
     }
-    if (add_mounts(c, r->mounts, err) < 0 ||
+    if (add_mounts(c, r->mounts, &ctx->ids, err) < 0 ||
         add_words(&c->n_command, &c->command, &spec->command, r->env, err) < 0 ||
         add_words(&c->n_args, &c->args, &spec->args, r->env, err) < 0)
         return message_free(c);

@@ -26,6 +26,11 @@ struct dns_settings {
     const char *host_config;    /* text of the host's resolv.conf, may be NULL */
 };
 
+/* The user and group ids of a pod with a user namespace of its own: 0 … length - 1 inside. */
+struct id_mapping {
+    uint32_t host, length; /* length 0: the pod has the host's ids */
+};
+
 struct request_context {
     const char *log_root;      /* /var/log/pods */
     const char *cgroup_parent; /* "" when pods get no cgroup of their own */
@@ -34,6 +39,8 @@ struct request_context {
     const struct dns_settings *dns;
     int64_t memory_capacity; /* of the node, bytes */
     bool unified_cgroups;    /* cgroup v2 */
+    bool seccomp_default;    /* RuntimeDefault where no profile is named */
+    struct id_mapping ids;
 };
 
 struct container_mount {
@@ -103,7 +110,9 @@ struct pod_resources {
 struct pod_resources pod_resources_of(const struct pod *pod);
 
 /* ---- security.c ---- */
-Runtime__V1__LinuxSandboxSecurityContext *request_sandbox_security(const struct pod *pod);
+Runtime__V1__LinuxSandboxSecurityContext *
+request_sandbox_security(const struct pod *pod, const struct request_context *ctx);
+Runtime__V1__IDMapping *request_id_mapping(const struct id_mapping *m);
 Runtime__V1__LinuxContainerSecurityContext *
 request_container_security(const struct pod *pod, const struct request_context *ctx,
                            const struct container_request *r, struct error *err);

@@ -21,10 +21,32 @@ static Runtime__V1__Int64Value *int_value(int64_t value)
     return v;
 }
 
-static Runtime__V1__NamespaceOption *namespaces(const struct pod *pod)
+Runtime__V1__IDMapping *request_id_mapping(const struct id_mapping *m)
+{
+    Runtime__V1__IDMapping *r = message_new(&runtime__v1__idmapping__descriptor);
+    r->host_id = m->host;
+    r->container_id = 0;
+    r->length = m->length;
+    return r;
+}
+
+static Runtime__V1__UserNamespace *user_namespace(const struct id_mapping *m)
+{
+    Runtime__V1__UserNamespace *u = message_new(&runtime__v1__user_namespace__descriptor);
+    u->mode = m->length ? RUNTIME__V1__NAMESPACE_MODE__POD : RUNTIME__V1__NAMESPACE_MODE__NODE;
+    if (m->length) {
+        message_append(&u->n_uids, &u->uids, request_id_mapping(m));
+        message_append(&u->n_gids, &u->gids, request_id_mapping(m));
+    }
+    return u;
+}
+
+static Runtime__V1__NamespaceOption *namespaces(const struct pod *pod,
+                                                const struct request_context *ctx)
 {
     Runtime__V1__NamespaceOption *n = message_new(&runtime__v1__namespace_option__descriptor);
     const struct pod_spec *s = &pod->spec;
+    n->userns_options = user_namespace(&ctx->ids);
     n->network =
         s->host_network ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
     n->ipc = s->host_ipc ? RUNTIME__V1__NAMESPACE_MODE__NODE : RUNTIME__V1__NAMESPACE_MODE__POD;
@@ -86,12 +108,13 @@ static int64_t *groups(const struct pod_security *s, size_t *n)
     return g;
 }
 
-Runtime__V1__LinuxSandboxSecurityContext *request_sandbox_security(const struct pod *pod)
+Runtime__V1__LinuxSandboxSecurityContext *
+request_sandbox_security(const struct pod *pod, const struct request_context *ctx)
 {
     const struct pod_security *s = &pod->spec.security;
     Runtime__V1__LinuxSandboxSecurityContext *r =
         message_new(&runtime__v1__linux_sandbox_security_context__descriptor);
-    r->namespace_options = namespaces(pod);
+    r->namespace_options = namespaces(pod, ctx);
     r->selinux_options = selinux(s->selinux);
     r->seccomp = profile(NULL, NULL, RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault);
     r->supplemental_groups = groups(s, &r->n_supplemental_groups);
@@ -167,7 +190,7 @@ request_container_security(const struct pod *pod, const struct request_context *
     }
     Runtime__V1__LinuxContainerSecurityContext *s =
         message_new(&runtime__v1__linux_container_security_context__descriptor);
-    s->namespace_options = namespaces(pod);
+    s->namespace_options = namespaces(pod, ctx);
     if (r->target_id && s->namespace_options->pid == RUNTIME__V1__NAMESPACE_MODE__CONTAINER) {
         s->namespace_options->pid = RUNTIME__V1__NAMESPACE_MODE__TARGET;
         message_text(&s->namespace_options->target_id, r->target_id);
@@ -180,7 +203,9 @@ request_container_security(const struct pod *pod, const struct request_context *
     s->supplemental_groups_policy = groups_policy(p);
     set_user(s, uid, gid, r->image);
     s->seccomp = profile(s->privileged ? NULL : seccomp, ctx->seccomp_root,
-                         RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined);
+                         ctx->seccomp_default && !s->privileged
+                             ? RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__RuntimeDefault
+                             : RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined);
     const struct profile_spec *apparmor = c->apparmor ? c->apparmor : p->apparmor;
     if (apparmor)
         s->apparmor =

@@ -383,8 +383,13 @@ static bool sync_image(struct container_slot *s)
         worker_wake_in(s->w, wait);
         return false;
     }
+    struct keyring keys = {.entries = NULL};
+    if (!worker_keyring(s->w, &keys))
+        return false; /* the answer of the API server brings us back */
+    want.keys = &keys;
     s->step = SLOT_IMAGE;
     s->image = image_ensure(s->w->k, s->w->pod, &want, on_image, s);
+    keyring_done(&keys);
     return false;
 }
 

@@ -24,6 +24,8 @@ void worker_fill_request(struct pod_worker *w, struct request_context *ctx)
         .dns = &k->dns,
         .memory_capacity = k->capacity.memory,
         .unified_cgroups = pod_cgroups_unified(k->cgroups),
+        .seccomp_default = k->seccomp_default,
+        .ids = w->ids,
     };
 }
 
@@ -31,13 +33,11 @@ static enum object_state env_object(void *arg, enum object_kind kind, const char
                                     const struct bytes_map **ret_data)
 {
     struct pod_worker *w = arg;
-    for (size_t i = 0; i < w->n_env_refs; i++) {
-        if (!object_matches(w->env_refs[i], kind, name))
-            continue;
-        *ret_data = object_data(w->env_refs[i]);
-        return object_state(w->env_refs[i]);
-    }
-    return OBJECT_ABSENT;
+    const struct object_ref *ref = worker_object(w, kind, name);
+    if (!ref)
+        return OBJECT_ABSENT;
+    *ret_data = object_data(ref);
+    return object_state(ref);
 }
 
 static void env_skipped(void *arg, enum object_kind kind, const char *name, const char *keys)
@@ -150,6 +150,12 @@ static void start_sandbox(struct pod_worker *w)
     _cleanup_free_ char *host = pod_kernel_hostname(w->pod, ctx.dns->domain, &err);
     if (!host && !w->pod->spec.host_network) {
         sandbox_failed(w, error_text(&err));
+        return;
+    }
+    const struct runtime_handler *handler = kubelet_handler(w->k, w->handler);
+    if (w->ids.length && !(handler && handler->user_namespaces)) {
+        sandbox_failed(w, "spec.hostUsers is false, and the runtime does not support user "
+                          "namespaces");
         return;
     }
     kubelet_read_dns(w->k);

@@ -9,6 +9,7 @@
 #include "base/strbuf.h"
 #include "base/times.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/userns.h"
 
 /* Who is evicted for what it has used up gets no time to use more. */
 #define EVICTION_GRACE 1
@@ -46,14 +47,22 @@ void worker_wake_in(struct pod_worker *w, uint64_t ms)
         w->wake_at = at;
 }
 
-/* ---- references to ConfigMaps and Secrets of the environment ---- */
+/* ---- references to ConfigMaps and Secrets, but for those of volumes ---- */
+const struct object_ref *worker_object(const struct pod_worker *w, enum object_kind kind,
+                                       const char *name)
+{
+    for (size_t i = 0; i < w->n_env_refs; i++)
+        if (object_matches(w->env_refs[i], kind, name))
+            return w->env_refs[i];
+    return NULL;
+}
+
 static void add_ref(struct pod_worker *w, enum object_kind kind, const char *name)
 {
     if (!name || !*name)
         return;
-    for (size_t i = 0; i < w->n_env_refs; i++)
-        if (object_matches(w->env_refs[i], kind, name))
-            return;
+    if (worker_object(w, kind, name))
+        return;
     w->env_refs = mem_grow(w->env_refs, w->n_env_refs + 1, sizeof(struct object_ref *));
     w->env_refs[w->n_env_refs++] =
         object_acquire(w->k->objects, kind, w->pod->meta.ns, name, on_changed, w);
@@ -61,6 +70,8 @@ static void add_ref(struct pod_worker *w, enum object_kind kind, const char *nam
 
 static void add_refs(struct pod_worker *w)
 {
+    for (size_t i = 0; i < w->pod->spec.pull_secrets.count; i++)
+        add_ref(w, OBJECT_SECRET, w->pod->spec.pull_secrets.items[i].name);
     for (size_t n = 0; n < w->n_slots; n++) {
         const struct container_spec *c = pod_container_at(w->pod, n);
         for (size_t i = 0; i < c->env_from.count; i++) {
@@ -293,7 +304,10 @@ static bool prepare(struct pod_worker *w)
         worker_wake_in(w, w->retry_at - now);
         return false;
     }
+    const struct opt_bool *host_users = &w->pod->spec.host_users;
     int code = worker_make_dirs(w, &err);
+    if (!code && host_users->set && !host_users->value)
+        code = userns_ids(w->k->pods_dir, w->pod->meta.uid, &w->ids, &err);
     if (!code && w->k->cgroups)
         code = pod_cgroups_ensure(w->k->cgroups, w->pod, &err);
     if (code < 0) {

@@ -100,10 +100,11 @@ struct pod_worker {
     uint64_t volume_retry_at;
     uint32_t volume_failures;
     struct volume_teardown *teardown;
-    int64_t start_time;  /* seconds since the epoch */
-    int64_t grace;       /* of the stop under way, seconds */
-    uint64_t stop_began; /* now_ms() */
-    char *handler;       /* of the RuntimeClass; NULL until it is known */
+    int64_t start_time;    /* seconds since the epoch */
+    int64_t grace;         /* of the stop under way, seconds */
+    uint64_t stop_began;   /* now_ms() */
+    char *handler;         /* of the RuntimeClass; NULL until it is known */
+    struct id_mapping ids; /* of a user namespace of its own */
     struct kube_call *handler_call;
     char *failed_reason, *failed_message; /* the pod as a whole was ended by us */
     bool held;                            /* the runtime is still being asked what there is of it */
@@ -188,6 +189,15 @@ void worker_cancel_removals(struct pod_worker *w);
  * not. */
 bool worker_admit(struct pod_worker *w);
 void worker_fail(struct pod_worker *w, const char *reason, const char *message);
+
+/* ---- pull_secrets.c ---- */
+
+/* Gathers the credentials of the pod's imagePullSecrets; those that are missing are told and
+ * passed over. False while the API server has not answered. */
+bool worker_keyring(struct pod_worker *w, struct keyring *ret);
+/* The reference to an object that the pod uses; NULL when there is none. */
+const struct object_ref *worker_object(const struct pod_worker *w, enum object_kind kind,
+                                       const char *name);
 
 /* ---- sandbox.c ---- */
 

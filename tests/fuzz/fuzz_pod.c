@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "kubelet/config/env.h"
 #include "kubelet/runtime/message.h"
+#include "kubelet/runtime/image_name.h"
 #include "kubelet/runtime/requests.h"
 
 static struct bytes_pair config_items[] = {
@@ -45,6 +46,9 @@ static void container(const struct pod *pod, const struct container_spec *c)
     struct env_list env = {.items = NULL};
     struct mount_list mounts = {.items = NULL};
     struct image_info image = {.id = (char *)"sha256:1"};
+    struct image_name name = {.domain = NULL};
+    if (image_name_parse(c->image, &name, NULL) == 0)
+        image_name_done(&name);
     if (env_build(pod, c, &env_ctx, &env, NULL) < 0)
         return;
     for (size_t i = 0; i < c->volume_mounts.count; i++) {

@@ -45,10 +45,10 @@ spec:
   - {name: d, image: "localhost/bb:1", command: [sh, -c, 'sleep 1; exit 3']}
 END
 kubelet_start "${FLAGS[@]}"
-ok "without events the runtime is asked" eventually 10 grep -q "has no events" "$T/kubelet.log"
-ok "a pod runs" eventually 20 is_running "web-n1/c 0"
+ok "without events the runtime is asked" eventually 40 grep -q "has no events" "$T/kubelet.log"
+ok "a pod runs" eventually 40 is_running "web-n1/c 0"
 backs_off() { grep -q "reason=BackOff.*container d" "$T/kubelet.log"; }
-ok "a container's end is seen: restarted, then backed off" eventually 20 backs_off
+ok "a container's end is seen: restarted, then backed off" eventually 40 backs_off
 id=$(container_id web-n1 c)
 
 # ---- streams: what its server does not speak is relayed to SPDY ----
@@ -66,11 +66,11 @@ fi
 kubelet_kill9
 kubelet_start "${FLAGS[@]}"
 twice() { [ "$(grep -c "pod added" "$T/kubelet.log")" = 2 ]; }
-ok "killed and back" eventually 10 twice
+ok "killed and back" eventually 40 twice
 sleep 2.5
 is "$(container_id web-n1 c)" "$id" "nothing is restarted or doubled"
 is "$(cri pods | jq '.items|length')" 1 "one sandbox"
 rm "$MANIFESTS/web.yaml"
 gone() { [ "$(cri pods | jq '.items|length')" = 0 ]; }
-ok "the manifest removed, the pod goes" eventually 20 gone
+ok "the manifest removed, the pod goes" eventually 40 gone
 done_testing

@@ -32,7 +32,7 @@ create files "$(spec "$(container "$SLEEP" '{"resources":{"limits":{"cpu":"1500m
      {"downwardAPI":{"items":[{"path":"name","fieldRef":{"fieldPath":"metadata.name"}}]}}]}},
    {"name":"mem","emptyDir":{"medium":"Memory","sizeLimit":"2Mi"}},
    {"name":"disk","emptyDir":{}}]}')" '{"annotations":{"n/ote":"kept"}}' >/dev/null
-ok "a pod with volumes of every kind from the API runs" eventually 15 ready files
+ok "a pod with volumes of every kind from the API runs" eventually 40 ready files
 is "$(in_pod files c cat /down/labels)" 'app="files"' "downwardAPI: labels"
 is "$(in_pod files c cat /down/note /down/cpu)" kept1500 "... an annotation, a resource in units of the divisor"
 is "$(in_pod files c stat -L -c '%a %g' /down/labels /down/cpu | xargs)" "440 2000 644 2000" "... modes, and the pod's fsGroup may read"
@@ -47,20 +47,20 @@ is "$(get $pods/files '.status.containerStatuses[0].volumeMounts[] | select(.mou
 merge $pods/files '{"metadata":{"labels":{"tier":"back"}}}'
 relabelled() { shows files /down/labels 'app="files"
 tier="back"'; }
-ok "a new label reaches the volume" eventually 10 relabelled
+ok "a new label reaches the volume" eventually 40 relabelled
 merge /api/v1/namespaces/default/configmaps/cfg '{"data":{"a":"two"}}'
-ok "a changed ConfigMap reaches the projected volume" eventually 10 shows files /all/deep/a two
+ok "a changed ConfigMap reaches the projected volume" eventually 40 shows files /all/deep/a two
 is "$(in_pod files c cat /one)" one "... and not the subPath"
 id=$(container_id files c)
 kubelet_kill9
 merge /api/v1/namespaces/default/configmaps/cfg '{"data":{"a":"three"}}'
 n=$(mounts_below "$R/var/lib/kubelet" | wc -l)
 kubelet_start "${FLAGS[@]}"
-ok "a restarted kubelet brings volumes up to date" eventually 15 shows files /all/deep/a three
+ok "a restarted kubelet brings volumes up to date" eventually 40 shows files /all/deep/a three
 is "$(container_id files c)" "$id" "... under the running container"
 is "$(mounts_below "$R/var/lib/kubelet" | wc -l)" "$n" "... with the mounts there are"
 api DELETE /api/v1/namespaces/default/configmaps/cfg >/dev/null
-ok "a ConfigMap that vanishes is told" eventually 10 event_says files FailedMount 'configmap "cfg" not found'
+ok "a ConfigMap that vanishes is told" eventually 40 event_says files FailedMount 'configmap "cfg" not found'
 is "$(in_pod files c cat /all/deep/a)" three "... and what was there stays"
 
 # ---- the host's files ----
@@ -73,13 +73,13 @@ create host "$(spec "$(container "$SLEEP" '{"volumeMounts":[{"name":"f","mountPa
    {"name":"d","mountPath":"/ro","readOnly":true,"recursiveReadOnly":"IfPossible"}]}')" \
    "$(jq -cn --arg t "$T" '{volumes:[{name:"f",hostPath:{path:($t+"/host/file"),type:"File"}},{name:"made",hostPath:{path:($t+"/host/a/b"),type:"DirectoryOrCreate"}},
       {name:"fm",hostPath:{path:($t+"/host/made"),type:"FileOrCreate"}},{name:"d",hostPath:{path:($t+"/host/dir"),type:"Directory"}}]}')")" >/dev/null
-ok "a pod with hostPath volumes runs" eventually 15 ready host
+ok "a pod with hostPath volumes runs" eventually 40 ready host
 is "$(in_pod host c cat /f)" content "hostPath: a file"
 is "$(in_pod host c sh -c 'echo x >/made/x; echo y >/fm')$(cat "$T/host/a/b/x" "$T/host/made")" "x
 y" "... DirectoryOrCreate and FileOrCreate"
 mount -t tmpfs late "$T/host/dir/late" && at_end umount -l "$T/host/dir/late"
 touch "$T/host/dir/late/seen"
-ok "mountPropagation HostToContainer: a mount made later is seen" eventually 5 in_pod host c test -e /d/late/seen
+ok "mountPropagation HostToContainer: a mount made later is seen" eventually 40 in_pod host c test -e /d/late/seen
 is "$(in_pod host c sh -c 'touch /ro/x 2>/dev/null; echo $?')" 1 "readOnly"
 like "$(get $pods/host '.status.containerStatuses[0].volumeMounts[] | select(.mountPath=="/ro") | .recursiveReadOnly')" '^(Enabled|Disabled)$' "the status says whether that is recursive"
 
@@ -92,18 +92,18 @@ bad nodir "\"hostPath\":{\"path\":\"$T/none\",\"type\":\"Directory\"}"
 bad sock "\"hostPath\":{\"path\":\"$T/host/file\",\"type\":\"Socket\"}"
 bad huge '"emptyDir":{"medium":"HugePages"}'
 bad escape "\"hostPath\":{\"path\":\"$T/evil\"}" '{"volumeMounts":[{"name":"v","mountPath":"/v","subPath":"out/passwd"}]}'
-ok "csi" eventually 10 event_says csi FailedMount 'volume "v" : volumes of kind "csi" are not supported'
-ok "clusterTrustBundle" eventually 10 event_says trust FailedMount clusterTrustBundle
-ok "hostPath of type Directory that is not there" eventually 10 event_says nodir FailedMount 'hostPath type check failed'
-ok "hostPath of type Socket that is a file" eventually 10 event_says sock FailedMount 'is not a socket'
-ok "emptyDir on huge pages" eventually 10 event_says huge FailedMount HugePages
-ok "a subPath that leads out by a link" eventually 10 waiting escape CreateContainerConfigError
+ok "csi" eventually 40 event_says csi FailedMount 'volume "v" : volumes of kind "csi" are not supported'
+ok "clusterTrustBundle" eventually 40 event_says trust FailedMount clusterTrustBundle
+ok "hostPath of type Directory that is not there" eventually 40 event_says nodir FailedMount 'hostPath type check failed'
+ok "hostPath of type Socket that is a file" eventually 40 event_says sock FailedMount 'is not a socket'
+ok "emptyDir on huge pages" eventually 40 event_says huge FailedMount HugePages
+ok "a subPath that leads out by a link" eventually 40 waiting escape CreateContainerConfigError
 waiting csi ContainerCreating
 is $? 0 "a pod waits for its volumes in ContainerCreating"
 mkdir "$T/none"
-ok "the directory made, the pod starts" eventually 20 ready nodir
+ok "the directory made, the pod starts" eventually 40 ready nodir
 for p in csi trust nodir sock huge escape; do api DELETE "$pods/$p" >/dev/null; done
-for p in csi trust nodir sock huge escape; do ok "$p deleted" eventually 10 absent $p; done
+for p in csi trust nodir sock huge escape; do ok "$p deleted" eventually 40 absent $p; done
 
 # ---- a limit on disk ----
 create greedy "$(spec "$(container "dd if=/dev/zero of=/v/f bs=1M count=3 2>/dev/null; $SLEEP" '{"volumeMounts":[{"name":"v","mountPath":"/v"}]}')" \
@@ -116,7 +116,7 @@ is "$(get $pods/greedy '.status.conditions[] | select(.type=="DisruptionTarget")
 # ---- the end ----
 api DELETE $pods >/dev/null
 empty() { [ "$(get $pods '.items|length')" = 0 ] && [ -z "$(ls "$R/var/lib/kubelet/pods")" ]; }
-ok "all deleted: nothing is left of them" eventually 20 empty
+ok "all deleted: nothing is left of them" eventually 40 empty
 is "$(mounts_below "$R/var/lib/kubelet")" "" "... no mount either"
 is "$(cat "$T/host/file" "$T/host/a/b/x")" "content
 x" "... and the host's files are as they were"

@@ -38,7 +38,7 @@ spec:
     image: localhost/bb:1
     command: [sh, -c, "trap 'exit 0' TERM; httpd -f -p 80 -h /www & echo begun; while :; do sleep 0.05; done"]
     readinessProbe: {httpGet: {path: /index.html, port: http}, periodSeconds: 1}
-    livenessProbe: {tcpSocket: {port: http}, periodSeconds: 1}
+    livenessProbe: {tcpSocket: {port: http}, initialDelaySeconds: 2, periodSeconds: 1}
     ports: [{name: http, containerPort: 80}]
     resources: {requests: {cpu: 0.1, memory: 16Mi}, limits: {memory: 64Mi}}
     volumeMounts: [{name: shared, mountPath: /shared}, {name: mem, mountPath: /mem}, {name: host, mountPath: /host, readOnly: true}]
@@ -67,8 +67,8 @@ END
 kubelet_start --config "$T/config.yaml"
 
 # ---- a pod runs ----
-ok "both containers of the manifest run" eventually 10 is_running "web-n1/side 0"
-ok "the pod is ready" eventually 10 condition web-n1 Ready True
+ok "both containers of the manifest run" eventually 40 is_running "web-n1/side 0"
+ok "the pod is ready" eventually 40 condition web-n1 Ready True
 s=$(status web-n1)
 is "$(jq -r .phase <<<"$s")" Running "phase"
 is "$(jq -r .qosClass <<<"$s")" Burstable "QoS class"
@@ -77,7 +77,7 @@ ip=$(jq -r .podIP <<<"$s")
 like "$ip" '^10\.99\.0\.' "it has an address"
 is "$(in_ns curl -s --max-time 5 "http://$ip/index.html")" "hello from the image" "it answers"
 log=$R/var/log/pods/default_web-n1_$(server /pods | jq -r '.items[0].metadata.uid')
-ok "the containers share localhost" eventually 5 grep -q "hello from the image" "$log/side/0.log"
+ok "the containers share localhost" eventually 40 grep -q "hello from the image" "$log/side/0.log"
 like "$(cat "$log/side/0.log")" "hello-.*\(POD\) from $ip" "the environment: a reference sees what stands before it"
 is "$(in_pod web-n1 web sh -c 'echo x >/shared/f; ls /shared' | xargs)" "a f" "emptyDir, and the subPath made in it"
 in_pod web-n1 side sh -c 'echo inside >/inner/g'
@@ -100,7 +100,7 @@ is "$(in_ns curl -sk -o /dev/null -w '%{http_code}' --cert "$T/pki/other-client.
 is "$(server /runningpods/ | jq -r '.items[0].spec.containers | length')" 2 "running pods"
 is "$(server /containerLogs/default/web-n1/web)" begun "logs"
 in_pod web-n1 side sh -c 'for i in 1 2 3 4 5; do echo line $i >/proc/1/fd/1; done'
-ok "logs written later" eventually 5 bash -c "grep -q 'line 5' '$log/side/0.log'"
+ok "logs written later" eventually 40 bash -c "grep -q 'line 5' '$log/side/0.log'"
 is "$(server '/containerLogs/default/web-n1/side?tailLines=2' | xargs)" "line 4 line 5" "tail"
 like "$(server '/containerLogs/default/web-n1/side?tailLines=1&timestamps=true')" '^20[0-9T:.-]*Z line 5$' "timestamps"
 is "$(server '/containerLogs/default/web-n1/side?tailLines=2&limitBytes=8' | xargs)" "line 4 l" "limitBytes"
@@ -110,7 +110,7 @@ is "$(server /containerLogs/default/web-n1/none -o /dev/null -w '%{http_code}')"
 server '/containerLogs/default/web-n1/side?follow=true&tailLines=0' -N >"$T/followed" &
 follower=$!
 follows() { in_pod web-n1 side sh -c 'echo followed >/proc/1/fd/1' && sleep 0.1 && grep -qx followed "$T/followed"; }
-ok "following: what is written arrives" eventually 5 follows
+ok "following: what is written arrives" eventually 40 follows
 
 # ---- the kubelet is killed and comes back ----
 before=$(running)
@@ -118,7 +118,7 @@ ids=$(cri ps | jq -r '.containers[].id' | sort)
 kubelet_kill9
 is "$(running)" "$before" "killed: containers run on"
 kubelet_start --client-ca-file "$T/pki/ca.crt"
-ok "it serves again" eventually 10 condition web-n1 Ready True
+ok "it serves again" eventually 40 condition web-n1 Ready True
 sleep 0.5
 is "$(cri ps | jq -r '.containers[].id' | sort)" "$ids" "no container was restarted or doubled"
 is "$(status web-n1 | jq -r '[.containerStatuses[].restartCount]|add')" 0 "restart counts are kept"
@@ -136,7 +136,7 @@ manifest crash.json <<'END'
 {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "crash"}, "spec": {"containers": [{"name": "c", "image": "localhost/bb:1",
  "command": ["sh", "-c", "echo run; echo last words >/dev/termination-log; exit 3"]}]}}
 END
-ok "a crashing container backs off" eventually 10 waiting_reason crash-n1 CrashLoopBackOff
+ok "a crashing container backs off" eventually 40 waiting_reason crash-n1 CrashLoopBackOff
 s=$(status crash-n1 | jq -c '.containerStatuses[0]')
 is "$(jq -r '.lastState.terminated.exitCode, .restartCount' <<<"$s" | xargs)" "3 1" "with its exit code and count"
 is "$(jq -r '.lastState.terminated.message' <<<"$s")" "last words" "and its termination message"
@@ -144,10 +144,10 @@ like "$(jq -r '.state.waiting.message' <<<"$s")" 'back-off 10s restarting failed
 is "$(server '/containerLogs/default/crash-n1/c?previous=true')" run "logs of the previous run"
 kubelet_kill9
 kubelet_start --client-ca-file "$T/pki/ca.crt"
-ok "killed in a back-off: it goes on" eventually 10 waiting_reason crash-n1 CrashLoopBackOff
+ok "killed in a back-off: it goes on" eventually 40 waiting_reason crash-n1 CrashLoopBackOff
 is "$(status crash-n1 | jq -r '.containerStatuses[0].restartCount')" 1 "... where it was"
 rm "$MANIFESTS/crash.json"
-ok "its manifest removed, it goes" eventually 10 gone crash-n1
+ok "its manifest removed, it goes" eventually 40 gone crash-n1
 
 # ---- liveness ----
 manifest live.yaml <<END
@@ -160,13 +160,13 @@ spec:
   - name: c
     image: localhost/bb:1
     command: [sh, -c, "trap 'exit 0' TERM; touch /tmp/ok; while :; do sleep 0.05; done"]
-    livenessProbe: {exec: {command: [test, -e, /tmp/ok]}, periodSeconds: 1, failureThreshold: 2}
+    livenessProbe: {exec: {command: [test, -e, /tmp/ok]}, initialDelaySeconds: 1, timeoutSeconds: 10, periodSeconds: 1, failureThreshold: 2}
 END
-ok "a pod with an exec probe runs" eventually 10 is_running "live-n1/c 0"
+ok "a pod with an exec probe runs" eventually 40 is_running "live-n1/c 0"
 sleep 1.5
 ok "... and stays" is_running "live-n1/c 0"
 in_pod live-n1 c rm /tmp/ok
-ok "a failing liveness probe restarts it" eventually 15 is_running "live-n1/c 1"
+ok "a failing liveness probe restarts it" eventually 40 is_running "live-n1/c 1"
 rm "$MANIFESTS/live.yaml"
 
 # ---- a shim is killed ----
@@ -177,11 +177,11 @@ kind: Pod
 metadata: {name: victim}
 spec: {terminationGracePeriodSeconds: 2, containers: [{name: c, image: "localhost/bb:1", command: [sleep, "1000"]}]}
 END
-ok "a victim runs" eventually 10 is_running "victim-n1/c 0"
+ok "a victim runs" eventually 40 is_running "victim-n1/c 0"
 sandbox=$(cri pods | jq -r '.items[] | select(.metadata.name=="victim-n1") | .id')
 shim=$(pgrep -f "coracle-shim .*$sandbox" | head -1)
 kill -9 "$shim"
-ok "its shim killed, the pod restarts" eventually 15 is_running "victim-n1/c 1"
+ok "its shim killed, the pod restarts" eventually 40 is_running "victim-n1/c 1"
 s=$(status victim-n1 | jq -c '.containerStatuses[0]')
 is "$(jq -r .lastState.terminated.exitCode <<<"$s")" 137 "... its containers reported as killed"
 is "$(cri ps | jq -r '.containers[] | select(.labels["io.kubernetes.pod.name"]=="web-n1") | .id' | sort)" "$web_ids" "... and no other pod is touched"
@@ -190,15 +190,15 @@ rm "$MANIFESTS/victim.yaml"
 # ---- what cannot run ----
 printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: c, image: 5}]}\n' | manifest bad.yaml
 printf 'kind: [' | manifest broken.yaml
-ok "a wrong type is refused with file and field" eventually 5 grep -q "bad.yaml.*spec.containers\[0\].image" "$T/kubelet.log"
-ok "broken YAML is refused with the file" eventually 5 grep -q "broken.yaml" "$T/kubelet.log"
+ok "a wrong type is refused with file and field" eventually 40 grep -q "bad.yaml.*spec.containers\[0\].image" "$T/kubelet.log"
+ok "broken YAML is refused with the file" eventually 40 grep -q "broken.yaml" "$T/kubelet.log"
 manifest image.yaml <<END
 apiVersion: v1
 kind: Pod
 metadata: {name: image}
 spec: {containers: [{name: c, image: "localhost/none:1", imagePullPolicy: Never}]}
 END
-ok "an image that is not there" eventually 5 waiting_reason image-n1 ErrImageNeverPull
+ok "an image that is not there" eventually 40 waiting_reason image-n1 ErrImageNeverPull
 manifest volume.yaml <<END
 apiVersion: v1
 kind: Pod
@@ -207,7 +207,7 @@ spec:
   containers: [{name: c, image: "localhost/bb:1", volumeMounts: [{name: v, mountPath: /v}]}]
   volumes: [{name: v, cephfs: {monitors: [x]}}]
 END
-ok "an unknown kind of volume" eventually 5 grep -q 'reason=FailedMount.*cephfs' "$T/kubelet.log"
+ok "an unknown kind of volume" eventually 40 grep -q 'reason=FailedMount.*cephfs' "$T/kubelet.log"
 ok "none of these touches another pod" condition web-n1 Ready True
 rm "$MANIFESTS"/{bad,broken,image,volume}.yaml
 
@@ -222,18 +222,18 @@ spec:
   containers: [{name: c, image: "localhost/bb:1", command: [cat, /v/f], volumeMounts: [{name: v, mountPath: /v}]}]
   volumes: [{name: v, emptyDir: {}}]
 END
-ok "a pod that ends well succeeds" eventually 10 phase job-n1 Succeeded
+ok "a pod that ends well succeeds" eventually 40 phase job-n1 Succeeded
 is "$(server /containerLogs/default/job-n1/c)" "from init" "after its init container; its log stays"
 is "$(status job-n1 | jq -r '.containerStatuses[0].state.terminated.reason')" Completed "reason"
 kubelet_kill9
 kubelet_start --client-ca-file "$T/pki/ca.crt"
-eventually 10 phase job-n1 Succeeded
+eventually 40 phase job-n1 Succeeded
 is "$(status job-n1 | jq -r '.phase, .containerStatuses[0].restartCount' | xargs)" "Succeeded 0" "a restarted kubelet does not run it again"
 
 # ---- the end ----
 rm "$MANIFESTS"/*.yaml
-ok "manifests removed: pods go" eventually 15 bash -c "[ \"\$('$B/tests/bin/cri-client' pods | jq '.items|length')\" = 0 ]"
-ok "... their directories" eventually 5 bash -c "[ -z \"\$(ls '$R/var/lib/kubelet/pods' '$R/var/log/pods' '$R/var/log/containers' | grep -v :)\" ]"
+ok "manifests removed: pods go" eventually 40 bash -c "[ \"\$('$B/tests/bin/cri-client' pods | jq '.items|length')\" = 0 ]"
+ok "... their directories" eventually 40 bash -c "[ -z \"\$(ls '$R/var/lib/kubelet/pods' '$R/var/log/pods' '$R/var/log/containers' | grep -v :)\" ]"
 is "$(find /sys/fs/cgroup -type d -path "*$CGROUP/kubepods*/pod*" | wc -l)" 0 "... their cgroups"
 is "$(grep -c "$R/" /proc/self/mountinfo)" 0 "... their mounts"
 wait $follower
@@ -245,11 +245,11 @@ kind: Pod
 metadata: {name: orphan}
 spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: "localhost/bb:1", command: [sleep, "1000"]}]}
 END
-eventually 10 is_running "orphan-n1/c 0"
+eventually 40 is_running "orphan-n1/c 0"
 kubelet_kill9
 rm "$MANIFESTS/orphan.yaml"
 kubelet_start --client-ca-file "$T/pki/ca.crt"
-ok "orphans of before the restart are removed" eventually 15 gone orphan-n1
+ok "orphans of before the restart are removed" eventually 40 gone orphan-n1
 kubelet_stop
 is $? 0 "SIGTERM: an orderly end"
 KUBELET_PID=

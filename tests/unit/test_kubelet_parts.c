@@ -487,6 +487,36 @@ static void containers_carry_their_identity(void **state)
     message_free(c);
 }
 
+static void a_user_namespace_maps_everything(void **state)
+{
+    (void)state;
+    struct request_context ctx = request_ctx;
+    struct mount_list mounts = {.items = NULL};
+    struct env_list env = {.items = NULL};
+    struct error err = ERROR_INIT;
+    ctx.ids = (struct id_mapping){.host = 131072, .length = 65536};
+    struct pod *p =
+        make_pod("{\"hostUsers\":false,\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]}");
+    (void)mount_list_add(&mounts, "/v", "/v", false);
+    struct container_request r = {
+        .spec = &p->spec.containers.items[0], .env = &env, .mounts = &mounts};
+    Runtime__V1__PodSandboxConfig *s = request_sandbox(p, &ctx, 0);
+    Runtime__V1__ContainerConfig *c = request_container(p, &ctx, &r, &err);
+    const Runtime__V1__UserNamespace *u[] = {
+        s->linux->security_context->namespace_options->userns_options,
+        c->linux->security_context->namespace_options->userns_options};
+    for (size_t i = 0; i < ARRAY_SIZE(u); i++) {
+        assert_int_equal(u[i]->mode, RUNTIME__V1__NAMESPACE_MODE__POD);
+        assert_int_equal(u[i]->uids[0]->host_id, 131072);
+        assert_int_equal(u[i]->gids[0]->length, 65536);
+    }
+    assert_int_equal(c->mounts[0]->uidmappings[0]->host_id, 131072);
+    message_free(s);
+    message_free(c);
+    mount_list_done(&mounts);
+    pod_unref(p);
+}
+
 static void run_as_non_root_looks_at_the_image(void **state)
 {
     (void)state;
@@ -684,6 +714,7 @@ int main(void)
         cmocka_unit_test(sysctls_are_allowed_one_by_one),
         cmocka_unit_test(pods_add_up),
         cmocka_unit_test(containers_carry_their_identity),
+        cmocka_unit_test(a_user_namespace_maps_everything),
         cmocka_unit_test(run_as_non_root_looks_at_the_image),
         cmocka_unit_test(backoff_doubles_and_is_forgotten),
         cmocka_unit_test(probes_count_to_their_thresholds),

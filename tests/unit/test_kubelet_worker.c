@@ -437,6 +437,11 @@ static void images_that_are_missing_have_reasons(void **state)
     assert_string_equal(worker_phase(f.w), "Pending");
     assert_null(strstr(strbuf_text(&f.trace), "create"));
     finish(&f);
+    start(&f, "{\"containers\":[{\"name\":\"a\",\"image\":\"No/Name\"}]}");
+    settle(&f);
+    assert_string_equal(waiting(&f, 0), "InvalidImageName");
+    assert_null(strstr(strbuf_text(&f.trace), "image"));
+    finish(&f);
 }
 
 static void init_containers_run_in_order(void **state)
