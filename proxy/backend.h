@@ -79,4 +79,4 @@ struct backend_ops {
     int (*cleanup)(const struct backend_config *c, struct error *err);
 };
 
-extern const struct backend_ops backend_iptables;
+extern const struct backend_ops backend_iptables, backend_nftables;

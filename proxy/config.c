@@ -305,6 +305,12 @@ int config_from_json(const json_t *j, int processors, struct config *ret, struct
     return r;
 }
 
+const char *config_table(const struct config *c)
+{
+    const char *table = c->file.nftables.table;
+    return table && *table ? table : "kube-proxy";
+}
+
 void config_done(struct config *c)
 {
     decode_done(&config_file_type, &c->file);

@@ -91,4 +91,6 @@ int config_load(const char *path, const struct config_values *values, int proces
 int config_from_json(const json_t *j, int processors, struct config *ret, struct error *err);
 /* Settles what depends on the mode, once "auto" is decided. @mode: a string that stays. */
 int config_set_mode(struct config *c, const char *mode, struct error *err);
+/* The name of nftables' table. */
+const char *config_table(const struct config *c);
 void config_done(struct config *c);

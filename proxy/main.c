@@ -232,7 +232,7 @@ static int cleanup(const struct program *p, struct error *err)
     const struct backend_config c = {.family = AF_INET,
                                      .journal = p->journal,
                                      .variant = "auto",
-                                     .nft_table = p->config.file.nftables.table};
+                                     .nft_table = config_table(&p->config)};
     return mode_cleanup(&c, NULL, err);
 }
 

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
-const struct backend_ops *const modes[] = {&backend_iptables, NULL};
+const struct backend_ops *const modes[] = {&backend_nftables, &backend_iptables, NULL};
 
 const struct backend_ops *mode_find(const char *name)
 {

@@ -310,8 +310,7 @@ static struct backend_config backend_config(const struct proxy *p, int f)
         .addresses = p->addresses ? address_monitor_get(p->addresses) : NULL,
         .journal = p->env.journal,
         .variant = p->env.variant,
-        .nft_table = c->file.nftables.table && *c->file.nftables.table ? c->file.nftables.table
-                                                                       : "kube-proxy",
+        .nft_table = config_table(c),
         .ipvs = {.scheduler = c->file.ipvs.scheduler && *c->file.ipvs.scheduler
                                   ? c->file.ipvs.scheduler
                                   : "rr",

@@ -2,17 +2,14 @@
 #include "nl/iptables.h"
 
 #include <errno.h>
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netlink.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/fs.h"
 #include "base/process.h"
 #include "base/strbuf.h"
+#include "nl/nft.h"
 
 static const char *const nft_tables[] = {"filter", "nat", "mangle", "raw"};
 
@@ -97,48 +94,18 @@ int iptables_journal_tables(const char *journal, int family, const char *saved,
     return 0;
 }
 
-/* Appends one nfnetlink message with an optional string attribute. */
-static void batch_add(struct strbuf *batch, int type, int flags, int family, int res_id,
-                      int attribute, const char *text)
-{
-    struct nlmsghdr h = {.nlmsg_type = (uint16_t)type,
-                         .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags),
-                         .nlmsg_seq = 1};
-    struct nfgenmsg g = {.nfgen_family = (uint8_t)family, .res_id = htons((uint16_t)res_id)};
-    struct nlattr a = {.nla_type = (uint16_t)attribute};
-    static const char padding[NLA_ALIGNTO];
-    size_t len = text ? strlen(text) + 1 : 0;
-    a.nla_len = (uint16_t)(NLA_HDRLEN + len);
-    h.nlmsg_len = (uint32_t)(NLMSG_LENGTH(sizeof(g)) + (text ? NLA_ALIGN(a.nla_len) : 0));
-    strbuf_add(batch, &h, sizeof(h));
-    strbuf_add(batch, &g, sizeof(g));
-    if (text) {
-        strbuf_add(batch, &a, sizeof(a));
-        strbuf_add(batch, text, len);
-        strbuf_add(batch, padding, NLA_ALIGN(a.nla_len) - a.nla_len);
-    }
-}
-
-/* nf_tables takes changes only in batches, in one send, between a begin and an end. */
 static int delete_nft_table(int family, const char *table, struct error *err)
 {
-    _cleanup_strbuf_ struct strbuf batch = STRBUF_INIT;
-    union {
-        char bytes[1024];
-        struct nlmsghdr head;
-    } answer;
-    batch_add(&batch, NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
-    batch_add(&batch, (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELTABLE, NLM_F_ACK, family, 0,
-              NFTA_TABLE_NAME, table);
-    batch_add(&batch, NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES, 0, NULL);
-    _cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-    if (fd < 0 || send(fd, batch.data, batch.len, 0) < 0)
-        return error_errno(err, -errno, "delete table ip %s", table);
-    ssize_t n = recv(fd, &answer, sizeof(answer), 0);
-    if (n < (ssize_t)NLMSG_LENGTH(sizeof(struct nlmsgerr)) || answer.head.nlmsg_type != NLMSG_ERROR)
-        return error_set(err, -EIO, "delete table ip %s: no answer", table);
-    const struct nlmsgerr *e = NLMSG_DATA(&answer.head);
-    return e->error ? error_errno(err, e->error, "delete table ip %s", table) : 0;
+    struct nft *nft = NULL;
+    int r = nft_open(&nft, err);
+    if (r < 0)
+        return r;
+    struct nft_batch *b = nft_batch_new(family, table);
+    nft_delete_table(b);
+    r = nft_commit(nft, b, err);
+    (void)nft_batch_free(b);
+    (void)nft_free(nft);
+    return r;
 }
 
 static int delete_empty_tables(const char *journal, int family, const char *save, struct error *err)

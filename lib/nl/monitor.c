@@ -10,8 +10,8 @@
 #include "base/strbuf.h"
 
 #define BUFFER_SIZE  65536
-#define RECEIVE_ROOM (1 << 20)
-#define MESSAGES_MAX 64 /* datagrams read in one turn of the loop */
+#define RECEIVE_ROOM (32 << 20) /* a burst of rules; taken up only while it is queued */
+#define MESSAGES_MAX 64         /* datagrams read in one turn of the loop */
 
 struct monitor {
     int fd;

@@ -86,6 +86,7 @@ enum nft_base {
 };
 void nft_load_payload(struct nft_batch *b, enum nft_base base, unsigned offset, unsigned len,
                       unsigned dreg);
+void nft_load_value(struct nft_batch *b, const void *value, size_t len, unsigned dreg);
 void nft_load_meta(struct nft_batch *b, enum nft_meta_keys key, unsigned dreg);
 void nft_set_meta(struct nft_batch *b, enum nft_meta_keys key, unsigned sreg);
 void nft_load_ct(struct nft_batch *b, enum nft_ct_keys key, unsigned dreg);
@@ -101,10 +102,8 @@ void nft_lookup(struct nft_batch *b, const char *set, unsigned sreg, bool invert
 void nft_lookup_map(struct nft_batch *b, const char *map, unsigned sreg, unsigned dreg);
 /* Looks up in a verdict map, and does what it says. */
 void nft_lookup_verdict(struct nft_batch *b, const char *map, unsigned sreg);
-/* Adds to a map with timeouts (or makes an element last longer), or deletes from it. */
-void nft_update(struct nft_batch *b, const char *map, unsigned sreg_key, unsigned sreg_data,
-                unsigned timeout_s);
-void nft_forget(struct nft_batch *b, const char *map, unsigned sreg_key, unsigned sreg_data);
+/* Adds the key at @sreg to a set with timeouts, or makes it last longer. */
+void nft_update(struct nft_batch *b, const char *set, unsigned sreg, unsigned timeout_s);
 void nft_verdict(struct nft_batch *b, int verdict,
                  const char *chain); /* chain: NFT_GOTO, NFT_JUMP */
 void nft_counter(struct nft_batch *b);

@@ -64,6 +64,14 @@ void nft_load_payload(struct nft_batch *b, enum nft_base base, unsigned offset, 
     end(b, e);
 }
 
+void nft_load_value(struct nft_batch *b, const void *value, size_t len, unsigned dreg)
+{
+    struct expr e = begin(b, "immediate");
+    nft_put_be32(b, NFTA_IMMEDIATE_DREG, reg(dreg));
+    nft_put_value(b, NFTA_IMMEDIATE_DATA, value, len);
+    end(b, e);
+}
+
 void nft_load_meta(struct nft_batch *b, enum nft_meta_keys key, unsigned dreg)
 {
     struct expr e = begin(b, "meta");
@@ -149,28 +157,14 @@ void nft_lookup_verdict(struct nft_batch *b, const char *map, unsigned sreg)
     lookup(b, map, sreg, &to, 0);
 }
 
-static void dynset(struct nft_batch *b, const char *map, enum nft_dynset_ops op, unsigned sreg_key,
-                   unsigned sreg_data, unsigned timeout_s)
+void nft_update(struct nft_batch *b, const char *set, unsigned sreg, unsigned timeout_s)
 {
     struct expr e = begin(b, "dynset");
-    nft_put_text(b, NFTA_DYNSET_SET_NAME, map);
-    nft_put_be32(b, NFTA_DYNSET_OP, op);
-    nft_put_be32(b, NFTA_DYNSET_SREG_KEY, reg(sreg_key));
-    nft_put_be32(b, NFTA_DYNSET_SREG_DATA, reg(sreg_data));
-    if (timeout_s)
-        nft_put_be64(b, NFTA_DYNSET_TIMEOUT, (uint64_t)timeout_s * MS_PER_S);
+    nft_put_text(b, NFTA_DYNSET_SET_NAME, set);
+    nft_put_be32(b, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+    nft_put_be32(b, NFTA_DYNSET_SREG_KEY, reg(sreg));
+    nft_put_be64(b, NFTA_DYNSET_TIMEOUT, (uint64_t)timeout_s * MS_PER_S);
     end(b, e);
-}
-
-void nft_update(struct nft_batch *b, const char *map, unsigned sreg_key, unsigned sreg_data,
-                unsigned timeout_s)
-{
-    dynset(b, map, NFT_DYNSET_OP_UPDATE, sreg_key, sreg_data, timeout_s);
-}
-
-void nft_forget(struct nft_batch *b, const char *map, unsigned sreg_key, unsigned sreg_data)
-{
-    dynset(b, map, NFT_DYNSET_OP_DELETE, sreg_key, sreg_data, 0);
 }
 
 void nft_verdict(struct nft_batch *b, int verdict, const char *chain)

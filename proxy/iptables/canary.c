@@ -2,7 +2,6 @@
 #include "proxy/iptables/canary.h"
 
 #include <errno.h>
-#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/x_tables.h>
 #include <linux/netlink.h>
@@ -14,6 +13,7 @@
 
 #include "base/strbuf.h"
 #include "nl/monitor.h"
+#include "nl/nft.h"
 
 #define PIDS 16
 
@@ -45,38 +45,19 @@ static bool is_ours(const struct canary *c, const struct nlmsghdr *h)
     return false;
 }
 
-static bool names_our_table(const struct nlmsghdr *h, const char **which)
-{
-    const struct nlattr *a =
-        (const struct nlattr *)(const void *)((const char *)NLMSG_DATA(h) +
-                                              NLMSG_ALIGN(sizeof(struct nfgenmsg)));
-    size_t left = h->nlmsg_len - NLMSG_LENGTH(sizeof(struct nfgenmsg));
-    /* The table's name is the first attribute of everything in it. */
-    if (left < NLA_HDRLEN + 1 || a->nla_len > left || (a->nla_type & NLA_TYPE_MASK) != 1)
-        return false;
-    for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-        if (!strncmp((const char *)a + NLA_HDRLEN, tables[i], a->nla_len - NLA_HDRLEN)) {
-            *which = tables[i];
-            return true;
-        }
-    return false;
-}
-
 static void on_event(const struct nlmsghdr *h, void *arg)
 {
     struct canary *c = arg;
-    const char *table = "";
+    const char *table;
+    int family;
     if (!h) {
         c->disturbed(c->arg, "events were lost");
         return;
     }
-    int type = h->nlmsg_type & 0xff;
-    if (h->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES ||
-        h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)) ||
-        (type != NFT_MSG_DELTABLE && type != NFT_MSG_DELCHAIN && type != NFT_MSG_DELRULE))
-        return;
-    const struct nfgenmsg *g = NLMSG_DATA(h);
-    if (g->nfgen_family != c->family || is_ours(c, h) || !names_our_table(h, &table))
+    int type = nft_event(h, &family, &table);
+    if ((type != NFT_MSG_DELTABLE && type != NFT_MSG_DELCHAIN && type != NFT_MSG_DELRULE) ||
+        family != c->family || is_ours(c, h) ||
+        (!str_eq(table, tables[0]) && !str_eq(table, tables[1])))
         return;
     /* A chain of ours, or a jump to one. */
     if (type == NFT_MSG_DELTABLE || memmem(h, h->nlmsg_len, "KUBE-", 5))

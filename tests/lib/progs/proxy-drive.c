@@ -172,7 +172,7 @@ static int run(struct config *config, const struct proxy_env *env, struct drive 
                 on_input(0, EV_READ, d);
         else
             r = loop_io_init(&d->in, d->loop, "stdin", 0, EV_READ, on_input, d);
-        if (r == 0)
+        if (r == 0 && (!d->ended || d->since))
             r = loop_run(d->loop);
         loop_io_done(&d->in);
         loop_timer_done(&d->look);
