@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../lib/cri.sh"
 PODS=${PODS:-100}
 cri_setup
-cri_start --pod-cidr 10.99.0.0/22
+cri_start --pod-cidr 10.99.0.0/23
 ok "an image" cri import "$B/share/coracle/hello.tar"
 before=$(in_node ip -o link | wc -l)
 mkfifo "$T/hold"
