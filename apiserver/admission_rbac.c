@@ -43,7 +43,7 @@ static enum verdict check_rules(const struct admission *a, const struct rules *w
     _cleanup_strbuf_ struct strbuf missing = STRBUF_INIT;
     const struct rule **owned = NULL;
     size_t n = rbac_rules_of(authz_rbac(a->srv->authz), a->user, a->ns, &owned);
-    int covered = rules_cover(owned, n, wanted, &missing);
+    int covered = role_rules_cover(owned, n, wanted, &missing);
     free(owned);
     if (covered == 1)
         return VERDICT_WRITE;
@@ -81,12 +81,12 @@ enum verdict admit_role(const struct admission *a, const json_t *obj, const json
     /* Whose rules are gathered by label may come to hold any. */
     if (aggregation && !json_equal(aggregation, json_object_get(old, "aggregationRule"))) {
         _cleanup_json_ json_t *all = json_parse(everything, sizeof(everything) - 1, NULL);
-        rules_parse(all, &rules);
+        role_rules_parse(all, &rules);
     } else {
-        rules_parse(json_object_get(obj, "rules"), &rules);
+        role_rules_parse(json_object_get(obj, "rules"), &rules);
     }
     enum verdict verdict = check_rules(a, &rules, status);
-    rules_done(&rules);
+    role_rules_done(&rules);
     return verdict;
 }
 

@@ -158,7 +158,7 @@ struct node_authz *node_authz_new(struct apiserver *srv)
     n->pods = (struct map)MAP_INIT(pod_free);
     n->nodes = (struct map)MAP_INIT(node_free);
     _cleanup_json_ json_t *role = policy_cluster_role("system:node");
-    rules_parse(json_object_get(role, "rules"), &n->rules);
+    role_rules_parse(json_object_get(role, "rules"), &n->rules);
     return n;
 }
 
@@ -167,7 +167,7 @@ struct node_authz *node_authz_free(struct node_authz *n)
     if (n) {
         watch_cache_unsubscribe(&n->w);
         forget_all(n);
-        rules_done(&n->rules);
+        role_rules_done(&n->rules);
         free(n);
     }
     return NULL;

@@ -59,11 +59,11 @@ static bool covered(const struct rules *have, const json_t *rule)
     _cleanup_json_ json_t *one = json_pack("[O]", rule);
     const struct rule **owned = mem_grow(NULL, have->count + 1, sizeof(*owned));
     struct rules wanted;
-    rules_parse(one, &wanted);
+    role_rules_parse(one, &wanted);
     for (size_t i = 0; i < have->count; i++)
         owned[i] = &have->items[i];
-    bool all = rules_cover(owned, have->count, &wanted, NULL) == 1;
-    rules_done(&wanted);
+    bool all = role_rules_cover(owned, have->count, &wanted, NULL) == 1;
+    role_rules_done(&wanted);
     free(owned);
     return all;
 }
@@ -73,12 +73,12 @@ static void add_rules(json_t *to, const json_t *from)
     struct rules have;
     size_t i;
     json_t *rule;
-    rules_parse(json_object_get(to, "rules"), &have);
+    role_rules_parse(json_object_get(to, "rules"), &have);
     json_array_foreach(json_object_get(from, "rules"), i, rule) {
         if (!covered(&have, rule))
             (void)json_array_append(array_of(to, "rules"), rule);
     }
-    rules_done(&have);
+    role_rules_done(&have);
 }
 
 static bool contains(const json_t *array, const json_t *value)

@@ -72,7 +72,7 @@ static const char *text_at(const json_t *obj, const char *path)
 static void role_free(void *p)
 {
     struct role *role = p;
-    rules_done(&role->rules);
+    role_rules_done(&role->rules);
     free(role->key);
     free(role);
 }
@@ -101,10 +101,10 @@ static void role_drop_unused(struct rbac *rbac, const struct role *role)
 static void role_set(struct rbac *rbac, const char *key, const json_t *obj)
 {
     struct role *role = role_get(rbac, key);
-    rules_done(&role->rules);
+    role_rules_done(&role->rules);
     role->present = obj != NULL;
     if (obj)
-        rules_parse(json_object_get(obj, "rules"), &role->rules);
+        role_rules_parse(json_object_get(obj, "rules"), &role->rules);
     role_drop_unused(rbac, role);
 }
 

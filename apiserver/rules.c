@@ -27,7 +27,7 @@ static char **list_of(const json_t *rule, const char *key)
     return list;
 }
 
-void rules_parse(const json_t *array, struct rules *ret)
+void role_rules_parse(const json_t *array, struct rules *ret)
 {
     size_t i;
     json_t *rule;
@@ -48,7 +48,7 @@ static void list_free(char **list)
     free(list);
 }
 
-void rules_done(struct rules *rules)
+void role_rules_done(struct rules *rules)
 {
     for (size_t i = 0; i < rules->count; i++) {
         list_free(rules->items[i].verbs);
@@ -237,8 +237,8 @@ static size_t parts_of(const struct rule *r)
     return n + urls;
 }
 
-int rules_cover(const struct rule *const *owned, size_t n_owned, const struct rules *wanted,
-                struct strbuf *missing)
+int role_rules_cover(const struct rule *const *owned, size_t n_owned, const struct rules *wanted,
+                     struct strbuf *missing)
 {
     struct coverage c = {.owned = owned, .n_owned = n_owned, .missing = missing, .all = true};
     size_t parts = 0;

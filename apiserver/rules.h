@@ -20,8 +20,8 @@ struct rules {
 };
 
 /* From a role's "rules"; what is no text is passed over. */
-void rules_parse(const json_t *array, struct rules *ret);
-void rules_done(struct rules *rules);
+void role_rules_parse(const json_t *array, struct rules *ret);
+void role_rules_done(struct rules *rules);
 
 /* Whether the rule allows @a. @resource is "resource" or "resource/subresource", made once for many
  * rules. */
@@ -36,5 +36,5 @@ json_t *rule_json(const struct rule *rule);
 /* Whether @owned, together, allow everything that @wanted does. What they do not is added to
  * @missing (may be NULL), a line each, in the form that upstream's messages have. -E2BIG when
  * @wanted has more than RULE_PARTS_MAX parts. */
-int rules_cover(const struct rule *const *owned, size_t n_owned, const struct rules *wanted,
-                struct strbuf *missing);
+int role_rules_cover(const struct rule *const *owned, size_t n_owned, const struct rules *wanted,
+                     struct strbuf *missing);

@@ -1,5 +1,5 @@
-/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another; `hold`
- * is only there (shim/holder.c); `probe` tells the daemon what this host can. */
+/* coracle-launch: see launch.h. `create` becomes a container's first process, `exec` another;
+ * `hold` is only there (shim/holder.c); `probe` tells the daemon what this host can. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>

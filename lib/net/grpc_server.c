@@ -301,7 +301,8 @@ static void on_message(struct h2_stream *h2, const void *data, size_t len)
         if (message)
             handle(c, message);
         else
-            rpc_server_fail(c, RPC_INVALID_ARGUMENT, "%s: the request cannot be decoded (or has a NUL in a string)",
+            rpc_server_fail(c, RPC_INVALID_ARGUMENT,
+                            "%s: the request cannot be decoded (or has a NUL in a string)",
                             c->path);
     } else if (!message) {
         call_abandon(c, NGHTTP2_PROTOCOL_ERROR);

@@ -21,7 +21,7 @@ static struct rules parse(const char *text)
     _cleanup_json_ json_t *array = json_parse(text, strlen(text), &err);
     if (!array)
         fail_msg("%s: %s", text, error_text(&err));
-    rules_parse(array, &rules);
+    role_rules_parse(array, &rules);
     return rules;
 }
 
@@ -43,7 +43,7 @@ static bool allows(const char *rule, const char *verb, const char *group, const 
     _cleanup_free_ char *both =
         str_printf("%s%s%s", resource, *subresource ? "/" : "", subresource);
     bool yes = rule_allows(&rules.items[0], &a, both);
-    rules_done(&rules);
+    role_rules_done(&rules);
     return yes;
 }
 
@@ -86,7 +86,7 @@ static bool allows_path(const char *urls, const char *path)
     a.verb = "get";
     a.path = path;
     bool yes = rule_allows(&rules.items[0], &a, "");
-    rules_done(&rules);
+    role_rules_done(&rules);
     return yes;
 }
 
@@ -107,10 +107,10 @@ static int cover(const char *owned, const char *wanted, struct strbuf *missing)
     const struct rule **list = mem_grow(NULL, o.count + 1, sizeof(*list));
     for (size_t i = 0; i < o.count; i++)
         list[i] = &o.items[i];
-    int r = rules_cover(list, o.count, &w, missing);
+    int r = role_rules_cover(list, o.count, &w, missing);
     free(list);
-    rules_done(&o);
-    rules_done(&w);
+    role_rules_done(&o);
+    role_rules_done(&w);
     return r;
 }
 
