@@ -134,7 +134,7 @@ static int use(struct builtin *b, const struct builtin_settings *s, done_fn done
             *err = e;
         return r;
     }
-    if (!b->applied)
+    if (!b->applied && str_eq(b->not_ready, NO_CIDR)) /* a retry keeps its reason */
         (void)snprintf(b->not_ready, sizeof(b->not_ready), "the pod network is being set up");
     b->now = b->wanted;
     b->now.firewall.bridged_nat = bridge_passes_conntrack();

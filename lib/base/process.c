@@ -337,6 +337,13 @@ void process_run_cancel(struct process_run *run)
     run_free(run);
 }
 
+/* Line breaks become spaces, and go at the end. */
+static void one_line(char *text)
+{
+    for (char *p = text; (p = strchr(p, '\n'));)
+        *p = p[1] ? ' ' : '\0';
+}
+
 int process_result_error(const struct process_result *result, const char *program,
                          struct error *err)
 {
@@ -345,7 +352,7 @@ int process_result_error(const struct process_result *result, const char *progra
     if (result->status == 0)
         return 0;
     _cleanup_free_ char *text = str_ndup(strbuf_text(result->err), 600);
-    text[strcspn(text, "\n")] = '\0';
+    one_line(text);
     if (WIFSIGNALED(result->status))
         return error_set(err, -EIO, "%s: killed by signal %d: %s", program,
                          WTERMSIG(result->status), text);

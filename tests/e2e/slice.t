@@ -14,14 +14,8 @@ kill_quietly() { kill "$@" 2>/dev/null || true; }
 k() { timeout $((60 * SLOW)) $NET "$K20" "$@"; }
 c() { timeout $((60 * SLOW)) $NET "$CORACLE" "$@"; }
 
-# User Mode Linux lacks nft_chain_nat: there the legacy flavour is the one that works.
 if [ -n "${SLICE_UML:-}" ]; then
-    mkdir "$T/bin"
-    for program in iptables iptables-save iptables-restore; do
-        ln -s "$(command -v "${program/iptables/iptables-legacy}")" "$T/bin/$program"
-    done
-    export PATH=$T/bin:$PATH
-    # There, starting kubectl takes seconds, most of it its threads: one of them, one kubectl.
+    # In User Mode Linux starting kubectl takes seconds, most of it its threads: one of them, one kubectl.
     export GOMAXPROCS=1 GODEBUG=asyncpreemptoff=1
     NEWER=
 fi

@@ -232,7 +232,7 @@ ok "the network, of the pod" jq -e --arg id "$b" '.pod_metrics[] | select(.pod_s
 is "$(cri call RuntimeService StreamPodSandboxMetrics 2>/dev/null | jq -s 'map(.pod_sandbox_metrics // [] | length) | add')" 2 "and as a stream"
 
 short && ok "the unit tests of the groups pass here too" "$B/tests/unit/test_cgroup"
-for x in $a $b; do cri rmp "$x" || fail "cannot remove $x"; done
+for x in $a $b; do cri rmp "$x" 2>"$T/err" || fail "cannot remove $x" "$(cat "$T/err")"; done
 is "$(cri_cgroups | grep -cE '/[0-9a-f]{64}$')" 0 "no container's cgroup is left"
 cri_stop && rc=0 || rc=$?
 is $rc 0 "an orderly end"

@@ -19,7 +19,7 @@ create() {
         spec:{nodeName:"n1",terminationGracePeriodSeconds:1,containers:[{name:"c",image:"localhost/bb:1",command:["sh","-c",$c]}+$m]}}')" >/dev/null
 }
 create box 'mkdir /srv; head -c 3000000 /dev/zero >/srv/zeros; echo served >/srv/index.html; httpd -p 8080 -h /srv; while :; do sleep 1; done'
-create reader 'while read x; do echo "got $x"; done; echo over; sleep 1000' '{"stdin":true,"stdinOnce":true}'
+create reader 'while read x; do echo "got $x"; done; echo over' '{"stdin":true,"stdinOnce":true}'
 ok "a pod runs" eventually 20 ready box
 ok "another, which reads" eventually 20 ready reader
 is "$(api GET /api/v1/nodes/n1 | jq -c .status.declaredFeatures)" '["ExtendWebSocketsToKubelet"]' "the node says that its kubelet speaks WebSocket"
@@ -33,7 +33,7 @@ case $B in */asan) MARGIN=400000 ;; *) MARGIN=40000 ;; esac
 head -c 20000000 /dev/urandom >"$T/random"
 sum=$(cksum <"$T/random")
 port=18000
-k() { in_ns timeout 120 "$kubectl" --cache-dir "$cache" "$@"; }
+k() { in_ns timeout -k 5 120 "$kubectl" --cache-dir "$cache" "$@"; }
 with_kubectl() { # label
     local l=$1 i out
     cache=$T/cache-${l// /}
@@ -47,7 +47,7 @@ with_kubectl() { # label
     is "$(echo through | k exec -i box -- sh -c 'cat; echo over' 2>&1 | xargs)" "through over" "$l: standard input ends"
     is "$(k exec -i box -- cat <"$T/random" | cksum)" "$sum" "$l: 20 MB in and out are the same"
     is "$(k exec box -- head -c 5000000 /dev/zero | (sleep 1; wc -c))" 5000000 "$l: a slow reader gets it all"
-    is "$(in_ns script -qec "stty cols 111 rows 22; timeout 60 '$kubectl' --cache-dir '$cache' exec -it box -- sh -c 'i=0; until [ \$((i+=1)) = 100 ] || stty size 2>/dev/null | grep \"22 111\"; do sleep 0.05; done; exit 3'" /dev/null </dev/null >"$T/tty"; echo $?)" 3 "$l: a terminal"
+    is "$(in_ns script -qec "stty cols 111 rows 22; timeout --foreground -k 5 60 '$kubectl' --cache-dir '$cache' exec -it box -- sh -c 'i=0; until [ \$((i+=1)) = 100 ] || stty size 2>/dev/null | grep \"22 111\"; do sleep 0.05; done; exit 3'" /dev/null </dev/null >"$T/tty"; echo $?)" 3 "$l: a terminal"
     like "$(tr -d '\r' <"$T/tty")" "22 111" "$l: ... of the client's size"
     k port-forward pod/box $port:8080 $((port + 1)):9999 >"$T/forward" 2>&1 &
     local forward=$!
