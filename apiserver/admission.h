@@ -36,6 +36,14 @@ json_t *admit_node_token(const struct admission *a, const json_t *request, const
 
 /* A pod acts as an account: that must exist, and gives the pod a token and secrets to pull with. */
 enum verdict admit_pod_account(const struct admission *a, json_t *pod, json_t **status);
+/* The classes that a pod names, or gets. */
+enum verdict admit_pod_priority(const struct admission *a, json_t *pod, json_t **status);
+enum verdict admit_pod_runtime(const struct admission *a, json_t *pod, json_t **status);
+/* Persistent volumes and claims. */
+enum verdict admit_volume(const struct admission *a, json_t *obj, json_t **status);
+enum verdict admit_claim(const struct admission *a, json_t *obj, json_t **status);
+enum verdict admit_claim_write(const struct admission *a, const json_t *obj, const json_t *old,
+                               json_t **status);
 /* Who may write roles and bindings. */
 enum verdict admit_role(const struct admission *a, const json_t *obj, const json_t *old,
                         json_t **status);

@@ -86,6 +86,17 @@ static json_t *make_slice(const struct apiserver *srv, const struct step *step)
                      "https", "port", srv->secure_port, "protocol", "TCP");
 }
 
+static json_t *make_priority_class(const struct apiserver *srv, const struct step *step)
+{
+    bool node = str_eq(step->name, "system-node-critical");
+    (void)srv;
+    return json_pack("{s:s,s:s,s:{s:s},s:i,s:s}", "apiVersion", "scheduling.k8s.io/v1", "kind",
+                     "PriorityClass", "metadata", "name", step->name, "value",
+                     node ? 2000001000 : 2000000000, "description",
+                     node ? "For pods that their node cannot do without."
+                          : "For pods that the cluster cannot do without.");
+}
+
 static const char *const enforce_subsets[] = {"subsets", NULL};
 static const char *const enforce_slice[] = {"endpoints", "ports", NULL};
 static const struct step steps[] = {
@@ -93,6 +104,10 @@ static const struct step steps[] = {
     {"", "v1", "namespaces", "", "kube-system", NULL, make_namespace},
     {"", "v1", "namespaces", "", "kube-public", NULL, make_namespace},
     {"", "v1", "namespaces", "", "kube-node-lease", NULL, make_namespace},
+    {"scheduling.k8s.io", "v1", "priorityclasses", "", "system-cluster-critical", NULL,
+     make_priority_class},
+    {"scheduling.k8s.io", "v1", "priorityclasses", "", "system-node-critical", NULL,
+     make_priority_class},
     {"", "v1", "services", "default", "kubernetes", NULL, make_service},
     {"", "v1", "endpoints", "default", "kubernetes", enforce_subsets, make_endpoints},
     {"discovery.k8s.io", "v1", "endpointslices", "default", "kubernetes", enforce_slice,

@@ -160,7 +160,6 @@ static void update_pod(json_t *obj, const json_t *old)
 {
     json_t *spec = child(obj, "spec");
     const json_t *was = json_object_get(old, "spec");
-    keep(spec, was, "ephemeralContainers");
     if (!json_object_get(spec, "preemptionPolicy"))
         keep(spec, was, "preemptionPolicy");
     complete_pod_spec(spec, json_integer_value(json_object_get(was, "priority")));
@@ -383,6 +382,19 @@ static void raise_generation(const struct schema_resource *res, json_t *obj, con
     meta_set_int(obj, "generation", meta_generation(old) + changed);
 }
 
+/* A volume's status says since when its phase holds. */
+static void date_phase(json_t *obj, const json_t *old)
+{
+    char buf[TIME_TEXT_MAX];
+    json_t *status = child(obj, "status");
+    const json_t *was = json_object_get(old, "status");
+    if (str_eq(text_of(status, "phase"), text_of(was, "phase")))
+        keep(status, was, "lastPhaseTransitionTime");
+    else
+        (void)json_object_set_new(status, "lastPhaseTransitionTime",
+                                  json_string(time_format(time_now(), buf)));
+}
+
 static void update_status(const struct schema_resource *res, json_t *obj, const json_t *old)
 {
     keep_all_but(res, obj, old, "status");
@@ -514,6 +526,8 @@ void object_prepare_update(const struct schema_resource *res, const char *subres
         update_status(res, obj, old);
         if (is_csr(res))
             date_conditions(obj, old);
+        else if (object_is(res, "", "PersistentVolume"))
+            date_phase(obj, old);
     }
     object_default(res, obj);
 }

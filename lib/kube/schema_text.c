@@ -14,6 +14,7 @@ __asm__(".section .rodata\n"
         ".incbin \"lib/kube/schema/apps.schema\"\n"
         ".incbin \"lib/kube/schema/others.schema\"\n"
         ".incbin \"lib/kube/schema/auth.schema\"\n"
+        ".incbin \"lib/kube/schema/storage.schema\"\n"
         ".byte 0\n"
         ".previous\n");
 

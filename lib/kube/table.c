@@ -450,6 +450,10 @@ static json_t *computed_cell(const struct schema_resource *res, const char *colu
         return slice_cell(column, obj);
     if (str_eq(res->kind, "Event"))
         return event_cell(column, obj, now);
+    if (object_is(res, "", "PersistentVolume"))
+        return table_volume_cell(column, obj);
+    if (object_is(res, "", "PersistentVolumeClaim"))
+        return table_claim_cell(column, obj);
     if (object_is(res, "certificates.k8s.io", "CertificateSigningRequest"))
         return table_csr_cell(column, obj);
     if (object_is_rbac(res))
@@ -459,7 +463,8 @@ static json_t *computed_cell(const struct schema_resource *res, const char *colu
                             (json_int_t)json_object_size(json_object_get(obj, "binaryData")));
     if (str_eq(column, "Secrets"))
         return json_integer((json_int_t)json_array_size(json_object_get(obj, "secrets")));
-    return object_pod_spec_path(res) ? workload_cell(res, column, obj) : NULL;
+    return object_pod_spec_path(res) ? workload_cell(res, column, obj)
+                                     : table_class_cell(column, obj);
 }
 
 json_t *table_cells(const struct schema_resource *res, const json_t *obj, int64_t now)

@@ -76,6 +76,17 @@ void validate_role_binding(const json_t *obj, struct field_errors *errs);
 void validate_cluster_role_binding(const json_t *obj, struct field_errors *errs);
 void validate_binding_update(const json_t *obj, const json_t *old, struct field_errors *errs);
 
+/* ---- validate_storage.c ---- */
+void validate_persistent_volume(const json_t *obj, struct field_errors *errs);
+void validate_persistent_volume_update(const json_t *obj, const json_t *old,
+                                       struct field_errors *errs);
+void validate_claim(const json_t *obj, struct field_errors *errs);
+void validate_claim_spec(const json_t *spec, const struct field_path *path,
+                         struct field_errors *errs);
+void validate_claim_update(const json_t *obj, const json_t *old, struct field_errors *errs);
+void validate_priority_class(const json_t *obj, struct field_errors *errs);
+void validate_storage_class(const json_t *obj, struct field_errors *errs);
+
 /* ---- validate_certificates.c ---- */
 void validate_csr(const json_t *obj, struct field_errors *errs);
 void validate_csr_update(const json_t *obj, const json_t *old, const char *subresource,

@@ -657,14 +657,64 @@ static void a_status_names_every_cause(_unused_ void **state)
     assert_int_equal(errs.dropped, 102);
 }
 
+static void storage(_unused_ void **state)
+{
+    static const struct validate_case volumes[] = {
+        {"{}", ""},
+        {"{'spec':{'capacity':{'cpu':'1'}}}",
+         "spec.capacity: Unsupported value: {\"storage\":\"1Gi\",\"cpu\":\"1\"}: supported values: "
+         "\"storage\""},
+        {"{'spec':{'capacity':null,'accessModes':null}}",
+         "[spec.accessModes: Required value, spec.capacity: Required value]"},
+        {"{'spec':{'nfs':{'server':'s','path':'/p'}}}",
+         "spec.nfs: Forbidden: may not specify more than 1 volume type"},
+        {"{'spec':{'hostPath':null}}", "spec: Required value: must specify a volume type"},
+        {"{'spec':{'hostPath':{'path':'/a/../b'}}}",
+         "spec.hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"},
+        {"{'spec':{'hostPath':{'path':'/a..b/..c'}}}", ""},
+        {"{'spec':{'accessModes':['ReadWriteOncePod','ReadOnlyMany']}}",
+         "spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"},
+        {"{'spec':{'storageClassName':'A_b'}}",
+         "spec.storageClassName: Invalid value: \"A_b\": " SUBDOMAIN},
+    };
+    static const struct validate_case volume_updates[] = {
+        {"{'spec':{'capacity':{'storage':'2Gi'},'storageClassName':'other'}}", ""},
+        {"{'spec':{'hostPath':{'path':'/b'}}}",
+         "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after "
+         "creation"},
+        {"{'spec':{'volumeMode':'Block'}}",
+         "spec.volumeMode: Invalid value: \"Block\": field is immutable"},
+    };
+    static const struct validate_case claim_updates[] = {
+        {"{'spec':{'volumeName':'v','storageClassName':'fast'}}", ""},
+        {"{'spec':{'resources':{'requests':{'storage':'2Gi'}}}}",
+         "spec: Forbidden: spec is immutable after creation except resources.requests and "
+         "volumeAttributesClassName for bound claims"},
+    };
+    const char *volume = "{'metadata':{'name':'v'},'spec':{'capacity':{'storage':'1Gi'},"
+                         "'accessModes':['ReadWriteOnce'],'hostPath':{'path':'/a'}}}";
+    run_creates("pv", volume, volumes, ARRAY_SIZE(volumes));
+    run_updates("pv", "", volume, volume_updates, ARRAY_SIZE(volume_updates));
+    run_updates("pvc", "",
+                "{'metadata':{'name':'c','namespace':'n'},'spec':{'accessModes':['ReadWriteOnce'],"
+                "'resources':{'requests':{'storage':'1Gi'}}}}",
+                claim_updates, ARRAY_SIZE(claim_updates));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(metadata),         cmocka_unit_test(pods_and_their_containers),
-        cmocka_unit_test(probes_and_hooks), cmocka_unit_test(pods_as_a_whole),
-        cmocka_unit_test(pod_updates),      cmocka_unit_test(services),
-        cmocka_unit_test(workloads),        cmocka_unit_test(config_maps_and_secrets),
-        cmocka_unit_test(the_other_kinds),  cmocka_unit_test(a_status_names_every_cause),
+        cmocka_unit_test(metadata),
+        cmocka_unit_test(storage),
+        cmocka_unit_test(pods_and_their_containers),
+        cmocka_unit_test(probes_and_hooks),
+        cmocka_unit_test(pods_as_a_whole),
+        cmocka_unit_test(pod_updates),
+        cmocka_unit_test(services),
+        cmocka_unit_test(workloads),
+        cmocka_unit_test(config_maps_and_secrets),
+        cmocka_unit_test(the_other_kinds),
+        cmocka_unit_test(a_status_names_every_cause),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, setup, teardown);
