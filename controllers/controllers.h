@@ -15,7 +15,8 @@ struct controllers {
     struct event_recorder *recorder;
     struct schema_registry *registry;
     struct cache *pods, *nodes, *services, *slices, *endpoints, *replica_sets, *deployments,
-        *namespaces, *service_accounts, *root_cas, *cluster_roles, *csrs;
+        *namespaces, *service_accounts, *root_cas, *cluster_roles, *csrs, *volumes, *claims,
+        *storage_classes;
     const char *signing_cert_file, *signing_key_file; /* the CA that signs requests; NULL: none */
     int64_t signing_duration_s;
     const char *root_ca_file; /* published in every namespace; NULL: not */
@@ -34,7 +35,8 @@ struct controller_def {
 };
 extern const struct controller_def scheduler_controller, endpoints_controller,
     replica_set_controller, deployment_controller, garbage_controller, namespace_controller,
-    service_account_controller, root_ca_controller, cluster_role_controller, certificate_controller;
+    service_account_controller, root_ca_controller, cluster_role_controller, certificate_controller,
+    volume_binder, volume_protection;
 
 /* Records an event about an object of @kind. */
 void controller_event(struct controllers *c, const struct cache_kind *kind,

@@ -109,7 +109,8 @@ static bool affinity_matches(const struct pod *p, const struct node *n)
 }
 
 /* Why the node does not do; NULL when it does. The caller frees. */
-static char *refusal(const struct pod *p, const struct node *n, const struct usage *u)
+static char *refusal(const struct pod *p, const struct node *n, const struct usage *u,
+                     const struct volume_view *view)
 {
     static const struct taint unschedulable = {
         .key = (char *)(uintptr_t) "node.kubernetes.io/unschedulable",
@@ -131,7 +132,8 @@ static char *refusal(const struct pod *p, const struct node *n, const struct usa
         return str_dup("Insufficient cpu");
     if (p->memory && u->memory + p->memory > n->memory)
         return str_dup("Insufficient memory");
-    return NULL;
+    const char *volumes = pod_claims_refusal(p, n, view);
+    return volumes ? str_dup(volumes) : NULL;
 }
 
 /* ---- the choice ---- */
@@ -145,18 +147,25 @@ static int64_t score(const struct pod *p, const struct node *n, const struct usa
 }
 
 const struct node *fit_choose(const struct pod *p, const struct map *nodes, const struct map *pods,
-                              const struct map *assumed, struct strbuf *why)
+                              const struct map *assumed, const struct volume_view *view,
+                              struct strbuf *why)
 {
     static const struct usage nothing;
     struct map usage = measure(p, pods, assumed);
     struct map reasons = MAP_INIT(free); /* text → how many nodes, as int * */
     const struct node *best = NULL;
     int64_t best_score = 0;
+    _cleanup_free_ char *problem = pod_claims_problem(p, view);
+    if (problem) {
+        strbuf_addf(why, "0/%zu nodes are available: %s.", map_count(nodes), problem);
+        map_clear(&usage);
+        return NULL;
+    }
     MAP_FOR_EACH(e, nodes) {
         const struct node *n = map_value(e);
         const struct usage *u = map_get(&usage, n->meta.name);
         u = u ? u : &nothing;
-        _cleanup_free_ char *reason = refusal(p, n, u);
+        _cleanup_free_ char *reason = refusal(p, n, u, view);
         if (reason) {
             int *count = map_get(&reasons, reason);
             if (!count) {

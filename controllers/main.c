@@ -15,7 +15,7 @@ static const struct controller_def *const definitions[] = {
     &scheduler_controller,       &endpoints_controller, &replica_set_controller,
     &deployment_controller,      &garbage_controller,   &namespace_controller,
     &service_account_controller, &root_ca_controller,   &cluster_role_controller,
-    &certificate_controller,
+    &certificate_controller,     &volume_binder,        &volume_protection,
 };
 
 static const struct cache_kind kinds[] = {
@@ -32,6 +32,9 @@ static const struct cache_kind kinds[] = {
     {"rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", &cluster_role_type, NULL, NULL},
     {"certificates.k8s.io/v1", "certificatesigningrequests", "CertificateSigningRequest", &csr_type,
      NULL, NULL},
+    {"v1", "persistentvolumes", "PersistentVolume", &volume_type, NULL, NULL},
+    {"v1", "persistentvolumeclaims", "PersistentVolumeClaim", &claim_type, NULL, NULL},
+    {"storage.k8s.io/v1", "storageclasses", "StorageClass", &storage_class_type, NULL, NULL},
 };
 
 struct program {
@@ -59,6 +62,7 @@ static void start_caches(struct program *p)
         &p->c.slices,      &p->c.endpoints,     &p->c.replica_sets,
         &p->c.deployments, &p->c.namespaces,    &p->c.service_accounts,
         &p->c.root_cas,    &p->c.cluster_roles, &p->c.csrs,
+        &p->c.volumes,     &p->c.claims,        &p->c.storage_classes,
     };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         p->caches[i] = cache_new(p->c.client, &kinds[i]);

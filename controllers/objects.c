@@ -74,6 +74,18 @@ static const struct decode_field container_fields[] = {
 static const struct decode_type container_type = {"Container", sizeof(struct container),
                                                   container_fields};
 
+static const struct decode_field pod_claim_fields[] = {
+    DECODE_FIELD(struct pod_volume, claim, "claimName", DECODE_STRING), DECODE_END};
+static const struct decode_type pod_claim_type = {"PersistentVolumeClaimVolumeSource",
+                                                  sizeof(struct pod_volume), pod_claim_fields};
+static const struct decode_field pod_volume_fields[] = {
+    DECODE_FIELD(struct pod_volume, name, "name", DECODE_STRING),
+    {"persistentVolumeClaim", DECODE_OBJECT, 0, &pod_claim_type},
+    DECODE_FIELD(struct pod_volume, ephemeral, "ephemeral", DECODE_RAW),
+    DECODE_END};
+static const struct decode_type pod_volume_type = {"Volume", sizeof(struct pod_volume),
+                                                   pod_volume_fields};
+
 static const struct decode_field node_affinity_fields[] = {
     {"requiredDuringSchedulingIgnoredDuringExecution", DECODE_RAW, 0, NULL}, DECODE_END};
 static const struct decode_type node_affinity_type = {"NodeAffinity", sizeof(json_t *),
@@ -93,6 +105,7 @@ static const struct decode_field pod_spec_fields[] = {
     DECODE_SUB(struct pod, tolerations, "tolerations", DECODE_ARRAY, &toleration_type),
     DECODE_SUB(struct pod, containers, "containers", DECODE_ARRAY, &container_type),
     DECODE_SUB(struct pod, init_containers, "initContainers", DECODE_ARRAY, &container_type),
+    DECODE_SUB(struct pod, volumes, "volumes", DECODE_ARRAY, &pod_volume_type),
     DECODE_FIELD(struct pod, overhead, "overhead", DECODE_MAP),
     DECODE_FIELD(struct pod, host_network, "hostNetwork", DECODE_BOOL),
     DECODE_FIELD(struct pod, priority, "priority", DECODE_INT),
@@ -267,6 +280,74 @@ static const struct decode_field cluster_role_fields[] = {
     DECODE_FIELD(struct cluster_role, aggregation, "aggregationRule", DECODE_RAW), DECODE_END};
 const struct decode_type cluster_role_type = {"ClusterRole", sizeof(struct cluster_role),
                                               cluster_role_fields};
+
+/* ---- volumes ---- */
+
+static const struct decode_field claim_ref_fields[] = {
+    DECODE_FIELD(struct claim_ref, ns, "namespace", DECODE_STRING),
+    DECODE_FIELD(struct claim_ref, name, "name", DECODE_STRING),
+    DECODE_FIELD(struct claim_ref, uid, "uid", DECODE_STRING), DECODE_END};
+static const struct decode_type claim_ref_type = {"ObjectReference", sizeof(struct claim_ref),
+                                                  claim_ref_fields};
+static const struct decode_field volume_affinity_fields[] = {{"required", DECODE_RAW, 0, NULL},
+                                                             DECODE_END};
+static const struct decode_type volume_affinity_type = {"VolumeNodeAffinity", sizeof(json_t *),
+                                                        volume_affinity_fields};
+static const struct decode_field volume_spec_fields[] = {
+    DECODE_FIELD(struct volume, capacity, "capacity", DECODE_MAP),
+    DECODE_FIELD(struct volume, access_modes, "accessModes", DECODE_STRINGS),
+    DECODE_SUB(struct volume, claim, "claimRef", DECODE_OPT_OBJECT, &claim_ref_type),
+    DECODE_FIELD(struct volume, reclaim_policy, "persistentVolumeReclaimPolicy", DECODE_STRING),
+    DECODE_FIELD(struct volume, class, "storageClassName", DECODE_STRING),
+    DECODE_FIELD(struct volume, mode, "volumeMode", DECODE_STRING),
+    DECODE_SUB(struct volume, node_affinity, "nodeAffinity", DECODE_OBJECT, &volume_affinity_type),
+    DECODE_END};
+static const struct decode_type volume_spec_type = {"PersistentVolumeSpec", sizeof(struct volume),
+                                                    volume_spec_fields};
+static const struct decode_field volume_status_fields[] = {
+    DECODE_FIELD(struct volume, phase, "phase", DECODE_STRING), DECODE_END};
+static const struct decode_type volume_status_type = {"PersistentVolumeStatus",
+                                                      sizeof(struct volume), volume_status_fields};
+static const struct decode_field volume_fields[] = {
+    META_FIELD(struct volume),
+    {"spec", DECODE_OBJECT, 0, &volume_spec_type},
+    {"status", DECODE_OBJECT, 0, &volume_status_type},
+    DECODE_END};
+const struct decode_type volume_type = {"PersistentVolume", sizeof(struct volume), volume_fields};
+
+static const struct decode_field claim_resources_fields[] = {
+    DECODE_FIELD(struct claim, requests, "requests", DECODE_MAP), DECODE_END};
+static const struct decode_type claim_resources_type = {
+    "VolumeResourceRequirements", sizeof(struct claim), claim_resources_fields};
+static const struct decode_field claim_spec_fields[] = {
+    DECODE_FIELD(struct claim, access_modes, "accessModes", DECODE_STRINGS),
+    {"resources", DECODE_OBJECT, 0, &claim_resources_type},
+    DECODE_FIELD(struct claim, selector, "selector", DECODE_RAW),
+    DECODE_FIELD(struct claim, class, "storageClassName", DECODE_STRING),
+    DECODE_FIELD(struct claim, volume, "volumeName", DECODE_STRING),
+    DECODE_FIELD(struct claim, mode, "volumeMode", DECODE_STRING),
+    DECODE_END};
+static const struct decode_type claim_spec_type = {"PersistentVolumeClaimSpec",
+                                                   sizeof(struct claim), claim_spec_fields};
+static const struct decode_field claim_status_fields[] = {
+    DECODE_FIELD(struct claim, phase, "phase", DECODE_STRING),
+    DECODE_FIELD(struct claim, st_access_modes, "accessModes", DECODE_STRINGS),
+    DECODE_FIELD(struct claim, st_capacity, "capacity", DECODE_MAP), DECODE_END};
+static const struct decode_type claim_status_type = {"PersistentVolumeClaimStatus",
+                                                     sizeof(struct claim), claim_status_fields};
+static const struct decode_field claim_fields[] = {META_FIELD(struct claim),
+                                                   {"spec", DECODE_OBJECT, 0, &claim_spec_type},
+                                                   {"status", DECODE_OBJECT, 0, &claim_status_type},
+                                                   DECODE_END};
+const struct decode_type claim_type = {"PersistentVolumeClaim", sizeof(struct claim), claim_fields};
+
+static const struct decode_field class_fields[] = {
+    META_FIELD(struct storage_class),
+    DECODE_FIELD(struct storage_class, provisioner, "provisioner", DECODE_STRING),
+    DECODE_FIELD(struct storage_class, binding_mode, "volumeBindingMode", DECODE_STRING),
+    DECODE_END};
+const struct decode_type storage_class_type = {"StorageClass", sizeof(struct storage_class),
+                                               class_fields};
 
 /* ---- helpers ---- */
 

@@ -42,6 +42,10 @@ struct container {
     ARRAY_OF(struct container_port) ports;
     char *restart_policy;
 };
+struct pod_volume {
+    char *name, *claim;
+    json_t *ephemeral; /* its claim is named after the pod; NULL: it is none */
+};
 struct pod {
     struct object_meta meta;
     char *node_name, *scheduler_name, *hostname, *subdomain;
@@ -50,6 +54,7 @@ struct pod {
     ARRAY_OF(struct toleration) tolerations;
     ARRAY_OF(struct container) containers;
     ARRAY_OF(struct container) init_containers;
+    ARRAY_OF(struct pod_volume) volumes;
     struct string_map overhead;
     bool host_network;
     int64_t priority;
@@ -135,6 +140,33 @@ struct cluster_role {
     json_t *rules, *aggregation; /* arrays of PolicyRule; aggregationRule; NULL when absent */
 };
 
+struct claim_ref {
+    char *ns, *name, *uid;
+};
+struct volume { /* PersistentVolume */
+    struct object_meta meta;
+    struct string_map capacity;
+    struct string_list access_modes;
+    struct claim_ref *claim; /* NULL: nobody's */
+    char *reclaim_policy, *class, *mode;
+    json_t *node_affinity; /* a NodeSelector; NULL: every node reaches it */
+    char *phase;
+};
+struct claim { /* PersistentVolumeClaim */
+    struct object_meta meta;
+    struct string_list access_modes;
+    struct string_map requests;
+    json_t *selector; /* LabelSelector or NULL */
+    char *class, *volume, *mode;
+    char *phase;
+    struct string_list st_access_modes;
+    struct string_map st_capacity;
+};
+struct storage_class {
+    struct object_meta meta;
+    char *provisioner, *binding_mode;
+};
+
 /* EndpointSlices; of Endpoints, endpoints holds the subsets. */
 struct endpoint_slice {
     struct object_meta meta;
@@ -144,7 +176,7 @@ struct endpoint_slice {
 
 extern const struct decode_type pod_type, node_type, service_type, replica_set_type,
     deployment_type, plain_type, config_map_type, cluster_role_type, endpoint_slice_type,
-    endpoints_type, object_meta_type;
+    endpoints_type, object_meta_type, volume_type, claim_type, storage_class_type;
 
 /* Fills the computed fields of a pod or node. */
 void pod_complete(void *pod);

@@ -2,9 +2,13 @@
  * The scheduler: binds pods without a node to the Ready node that suits them best.
  *
  * A look at a pod filters the nodes (Ready, schedulable, taints, node selector and required node
- * affinity, room for requests, host ports), ranks the rest (more free room first, fewer pods of the
- * same owner first) and binds. Nothing fits: condition PodScheduled=False with how many nodes
- * failed why, an event, and another look whenever a node or an assigned pod changes.
+ * affinity, room for requests, host ports, reachable volumes), ranks the rest (more free room
+ * first, fewer pods of the same owner first) and binds. Nothing fits: condition PodScheduled=False
+ * with how many nodes failed why, an event, and another look whenever a node, an assigned pod or a
+ * claim changes.
+ *
+ * A claim that waits for its first pod is told the node (an annotation), and the pod waits until
+ * the binder has found a volume there; from then on the volume says where the pod can be.
  */
 #include <errno.h>
 #include <string.h>
@@ -108,6 +112,39 @@ static void tell_unschedulable(struct look *look, const struct pod *p, const cha
     (void)kube_patch(c->client, path, KUBE_PATCH_STRATEGIC, patch, on_condition_written, look);
 }
 
+/* ---- claims that wait for a pod ---- */
+
+static void on_claim_told(const struct kube_result *result, void *arg)
+{
+    struct look *look = arg;
+    if (!result->error)
+        cache_wrote(look->self->c->claims, result->body);
+    finish(look, result->status == 404 ? NULL : result->error, str_eq(result->reason, "Conflict"));
+}
+
+/* True when the pod has to wait for a claim: the look ends with telling that, or at once. */
+static bool waits_for_claim(struct look *look, const struct pod *p, const struct node *n)
+{
+    struct controllers *c = look->self->c;
+    for (size_t i = 0; i < p->volumes.count; i++) {
+        _cleanup_free_ char *key = pod_volume_claim(p, &p->volumes.items[i]);
+        const struct claim *claim = key ? cache_get(c->claims, key) : NULL;
+        if (!claim || claim_is_bound(claim))
+            continue;
+        if (str_eq(string_map_get(&claim->meta.annotations, SELECTED_NODE), n->meta.name)) {
+            finish(look, NULL, false);
+            return true;
+        }
+        _cleanup_free_ char *path = controller_path(cache_kind_of(c->claims), &claim->meta, NULL);
+        _cleanup_json_ json_t *patch = json_pack(
+            "{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", claim->meta.uid, "resourceVersion",
+            claim->meta.version, "annotations", SELECTED_NODE, n->meta.name);
+        (void)kube_patch(c->client, path, KUBE_PATCH_MERGE, patch, on_claim_told, look);
+        return true;
+    }
+    return false;
+}
+
 /* ---- one look ---- */
 
 static void work(void *arg, const char *key)
@@ -122,11 +159,13 @@ static void work(void *arg, const char *key)
     struct look *look = mem_zalloc(sizeof(*look));
     *look = (struct look){.self = self, .key = str_dup(key), .uid = str_dup(p->meta.uid)};
     struct strbuf why = STRBUF_INIT;
+    const struct volume_view view = {cache_objects(c->claims), cache_objects(c->volumes),
+                                     cache_objects(c->storage_classes)};
     const struct node *n =
-        fit_choose(p, cache_objects(c->nodes), cache_objects(c->pods), &self->assumed, &why);
-    if (n)
+        fit_choose(p, cache_objects(c->nodes), cache_objects(c->pods), &self->assumed, &view, &why);
+    if (n && !waits_for_claim(look, p, n))
         bind_pod(look, p, n);
-    else
+    else if (!n)
         tell_unschedulable(look, p, strbuf_text(&why));
     strbuf_done(&why);
 }
@@ -164,6 +203,17 @@ static void on_node(void *arg, const void *before, const void *now)
     queue_pending(arg);
 }
 
+/* A claim that was bound, a volume that came: pods that use one may fit now. */
+static void on_storage(void *arg, _unused_ const void *before, _unused_ const void *now)
+{
+    struct controller *self = arg;
+    MAP_FOR_EACH(e, cache_objects(self->c->pods)) {
+        const struct pod *p = map_value(e);
+        if (p->volumes.count && is_pending(p))
+            queue_add(self->queue, map_key(e));
+    }
+}
+
 static struct controller *start(struct controllers *c)
 {
     struct controller *self = mem_zalloc(sizeof(*self));
@@ -172,6 +222,8 @@ static struct controller *start(struct controllers *c)
     self->queue = queue_new(c->loop, "scheduler", work, self);
     cache_subscribe(c->pods, on_pod, self);
     cache_subscribe(c->nodes, on_node, self);
+    cache_subscribe(c->claims, on_storage, self);
+    cache_subscribe(c->volumes, on_storage, self);
     return self;
 }
 

@@ -20,7 +20,7 @@ pki_cert other stranger /O=system:masters/CN=admin 'extendedKeyUsage=clientAuth\
 is "$(in_ns curl -s -k --cert "$T/pki/stranger.crt" --key "$T/pki/stranger.key" https://127.0.0.1:6443/api | jq -r .code)" 401 "a certificate of another CA"
 is "$(api GET /version | jq -r .gitVersion | grep -o '^v1\.36\..*+coracle')" "$(api GET /version | jq -r .gitVersion)" "version"
 is "$(api GET /api/v1 | jq -r '.resources[]|select(.name=="pods")|.shortNames[0],.kind' | xargs)" "po Pod" "discovery: pods"
-is "$(api GET /apis | jq -r '[.groups[].name]|sort|join(" ")')" "apps authentication.k8s.io coordination.k8s.io discovery.k8s.io" "discovery: groups"
+is "$(api GET /apis | jq -r '[.groups[].name]|sort|join(" ")')" "apps authentication.k8s.io authorization.k8s.io certificates.k8s.io coordination.k8s.io discovery.k8s.io node.k8s.io rbac.authorization.k8s.io scheduling.k8s.io storage.k8s.io" "discovery: groups"
 is "$(api GET /apis -H 'Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList' | jq -r '.kind, (.items[]|select(.metadata.name=="apps").versions[0].resources|map(.resource)|join(","))' | xargs)" "APIGroupDiscoveryList deployments,replicasets" "discovery: aggregated"
 is "$(api GET /api/v1/nonsense | jq -r .reason)" NotFound "an unknown resource"
 is "$(api POST $cms/x -d '{}' | jq -r .reason)" MethodNotAllowed "a method that is not allowed"

@@ -47,13 +47,29 @@ static void node_free(void *n)
     free(n);
 }
 
+static void claim_free(void *c)
+{
+    decode_done(&claim_type, c);
+    free(c);
+}
+static void volume_free(void *v)
+{
+    decode_done(&volume_type, v);
+    free(v);
+}
+static void class_free(void *c)
+{
+    decode_done(&storage_class_type, c);
+    free(c);
+}
+
 #define POD(name, node, cpu)                                                                 \
     "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"d\",\"uid\":\"u-" name             \
     "\"},\"spec\":{\"nodeName\":\"" node "\",\"containers\":[{\"resources\":{\"requests\":{" \
     "\"cpu\":\"" cpu "\"}}}]}}"
 
 struct world {
-    struct map nodes, pods, assumed;
+    struct map nodes, pods, assumed, claims, volumes, classes;
     struct strbuf why;
 };
 
@@ -62,17 +78,23 @@ static void world_done(struct world *w)
     map_clear(&w->nodes);
     map_clear(&w->pods);
     map_clear(&w->assumed);
+    map_clear(&w->claims);
+    map_clear(&w->volumes);
+    map_clear(&w->classes);
     strbuf_done(&w->why);
 }
-#define WORLD                                                                               \
-    {                                                                                       \
-        .nodes = MAP_INIT(node_free), .pods = MAP_INIT(pod_free), .assumed = MAP_INIT(NULL) \
+#define WORLD                                                                                \
+    {                                                                                        \
+        .nodes = MAP_INIT(node_free), .pods = MAP_INIT(pod_free), .assumed = MAP_INIT(NULL), \
+        .claims = MAP_INIT(claim_free), .volumes = MAP_INIT(volume_free),                    \
+        .classes = MAP_INIT(class_free)                                                      \
     }
 
 static const char *choose(struct world *w, const struct pod *p)
 {
     strbuf_truncate(&w->why, 0);
-    const struct node *n = fit_choose(p, &w->nodes, &w->pods, &w->assumed, &w->why);
+    const struct volume_view view = {&w->claims, &w->volumes, &w->classes};
+    const struct node *n = fit_choose(p, &w->nodes, &w->pods, &w->assumed, &view, &w->why);
     return n ? n->meta.name : NULL;
 }
 
@@ -117,6 +139,89 @@ static void nodes_refuse_with_a_reason(_unused_ void **state)
     pod_free(p);
     pod_free(tolerant);
     pod_free(picky);
+    world_done(&w);
+}
+
+#define VOLUME(name, size, more)                                                            \
+    decoded(&volume_type, "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"is\":\"" name \
+                          "\"}},\"spec\":{\"capacity\":{\"storage\":\"" size                \
+                          "\"},\"accessModes\":[\"ReadWriteOnce\",\"ReadOnlyMany\"]" more "}}")
+#define CLAIM(more)                                                                       \
+    decoded(&claim_type,                                                                  \
+            "{\"metadata\":{\"name\":\"c\",\"namespace\":\"d\",\"uid\":\"u\"},\"spec\":{" \
+            "\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{"           \
+            "\"storage\":\"1Gi\"}}" more "}}")
+#define KEPT_FOR(name, uid) \
+    ",\"claimRef\":{\"namespace\":\"d\",\"name\":\"" name "\",\"uid\":\"" uid "\"}"
+
+static void check_choice(const struct world *w, struct claim *c, const char *wanted)
+{
+    const struct volume *v = volume_choose(&w->volumes, c, NULL);
+    assert_string_equal(v ? v->meta.name : "none", wanted);
+    claim_free(c);
+}
+
+static void claims_get_the_smallest_volume_that_suits(_unused_ void **state)
+{
+    struct world w = WORLD;
+    map_set(&w.volumes, "small", VOLUME("small", "500Mi", ""));
+    check_choice(&w, CLAIM(""), "none");
+    map_set(&w.volumes, "large", VOLUME("large", "10Gi", ""));
+    check_choice(&w, CLAIM(""), "large");
+    map_set(&w.volumes, "b", VOLUME("b", "1.5Gi", ""));
+    map_set(&w.volumes, "a", VOLUME("a", "1536Mi", ""));
+    check_choice(&w, CLAIM(""), "a");
+    check_choice(&w, CLAIM(",\"selector\":{\"matchLabels\":{\"is\":\"large\"}}"), "large");
+    check_choice(&w, CLAIM(",\"storageClassName\":\"fast\""), "none");
+    check_choice(&w, CLAIM(",\"volumeMode\":\"Block\""), "none");
+    map_set(&w.volumes, "theirs", VOLUME("theirs", "1Gi", KEPT_FOR("other", "")));
+    check_choice(&w, CLAIM(""), "a");
+    map_set(&w.volumes, "kept", VOLUME("kept", "9Gi", KEPT_FOR("c", "")));
+    check_choice(&w, CLAIM(""), "kept");
+    map_set(&w.volumes, "before", VOLUME("before", "1Gi", KEPT_FOR("c", "older")));
+    check_choice(&w, CLAIM(""), "kept");
+    map_set(&w.volumes, "mine", VOLUME("mine", "1Mi", KEPT_FOR("c", "u")));
+    check_choice(&w, CLAIM(""), "mine");
+    world_done(&w);
+}
+
+static void pods_go_where_their_volumes_are(_unused_ void **state)
+{
+    struct world w = WORLD;
+    struct pod *p = make_pod(
+        "{\"metadata\":{\"namespace\":\"d\",\"name\":\"p\"},\"spec\":{\"volumes\":[{\"name\":"
+        "\"v\",\"persistentVolumeClaim\":{\"claimName\":\"c\"}}]}}");
+    map_set(&w.nodes, "a", make_node("a", ""));
+    map_set(&w.nodes, "b", make_node("b", ""));
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data,
+                        "0/2 nodes are available: persistentvolumeclaim \"c\" not found.");
+    map_set(&w.claims, "d/c", CLAIM(",\"storageClassName\":\"local\""));
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data, "0/2 nodes are available: pod has unbound immediate "
+                                    "PersistentVolumeClaims.");
+    map_set(&w.classes, "local",
+            decoded(&storage_class_type, "{\"volumeBindingMode\":\"WaitForFirstConsumer\"}"));
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data, "0/2 nodes are available: 2 node(s) didn't find available "
+                                    "persistent volumes to bind.");
+#define ON_B                                                                                   \
+    ",\"storageClassName\":\"local\",\"nodeAffinity\":{\"required\":{\"nodeSelectorTerms\":[{" \
+    "\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"b\"]}]}]}}"
+    map_set(&w.volumes, "v", VOLUME("v", "1Gi", ON_B));
+    assert_string_equal(choose(&w, p), "b");
+    struct claim *bound = CLAIM(",\"volumeName\":\"v\"");
+    bound->meta.annotations.items = mem_zalloc(sizeof(struct string_pair));
+    bound->meta.annotations.items[0] =
+        (struct string_pair){str_dup("pv.kubernetes.io/bind-completed"), str_dup("yes")};
+    bound->meta.annotations.count = 1;
+    map_set(&w.claims, "d/c", bound);
+    assert_string_equal(choose(&w, p), "b");
+    map_remove(&w.nodes, "b");
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data, "0/1 nodes are available: 1 node(s) didn't match "
+                                    "PersistentVolume's node affinity.");
+    pod_free(p);
     world_done(&w);
 }
 
@@ -339,6 +444,8 @@ int main(void)
         cmocka_unit_test(pods_go_where_there_is_room),
         cmocka_unit_test(nodes_refuse_with_a_reason),
         cmocka_unit_test(node_affinity_and_host_ports),
+        cmocka_unit_test(claims_get_the_smallest_volume_that_suits),
+        cmocka_unit_test(pods_go_where_their_volumes_are),
         cmocka_unit_test(requests_count_init_containers_and_sidecars),
         cmocka_unit_test(surge_rounds_up_and_unavailable_down),
         cmocka_unit_test(a_rolling_update_keeps_its_bounds),
