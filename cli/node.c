@@ -299,7 +299,6 @@ static int add_apiserver(const struct node_config *c, struct supervisor *s, stru
     command_add(&cmd, "--service-account-issuer=https://kubernetes.default.svc.cluster.local");
     command_add(&cmd, "--service-account-key-file=%s/sa.pub", pki);
     command_add(&cmd, "--service-account-signing-key-file=%s/sa.key", pki);
-    command_add(&cmd, "--service-account-mount=false"); /* the kubelet has no projected volumes */
     command_add(&cmd, "--service-cluster-ip-range=%s", c->service_cidr);
     command_add(&cmd, "--kubelet-client-certificate=%s/apiserver-kubelet-client.crt", pki);
     command_add(&cmd, "--kubelet-client-key=%s/apiserver-kubelet-client.key", pki);
