@@ -116,7 +116,7 @@ for i in 1 2 3 4 5 6 7 8; do
     [ $((i % 3)) != 0 ] || { controllers_down; controllers_start; }
 done
 all_bound() { [ "$(api GET $claims | jq -r '[.items[]|select(.spec.storageClassName=="many" and .status.phase=="Bound")|.spec.volumeName]|unique|length')" = 8 ]; }
-ok "killed controllers go on: eight claims have eight volumes" eventually 40 all_bound
+ok "killed controllers go on: eight claims have eight volumes" eventually 120 all_bound
 each_other() { api GET $volumes | jq -e --argjson c "$(api GET $claims)" '[.items[]|select(.spec.storageClassName=="many")|. as $v|select(.status.phase=="Bound" and ($c.items[]|select(.metadata.uid==$v.spec.claimRef.uid)|.spec.volumeName)==.metadata.name)]|length==8'; }
 ok "... and each has the one that has it" eventually 20 each_other
 
