@@ -7,7 +7,6 @@
 #include "base/cgroup.h"
 #include "base/log.h"
 #include "base/strbuf.h"
-#include "kubelet/runtime/requests.h"
 
 struct pod_cgroups {
     struct cgroups *host;
@@ -68,15 +67,22 @@ const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod)
     return c->path;
 }
 
-int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, struct error *err)
+uint64_t pod_cgroups_memory(struct pod_cgroups *c, const struct pod *pod)
+{
+    struct cgroup_stats stats = {.memory_working_set = 0};
+    const char *path = pod_cgroups_path(c, pod);
+    return cgroup_stats(c->host, path, &stats, NULL) < 0 ? 0 : stats.memory_working_set;
+}
+
+int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struct pod_resources *r,
+                       struct error *err)
 {
     const char *path = pod_cgroups_path(c, pod);
-    struct pod_resources r = pod_resources_of(pod);
     struct cgroup_limits limits = CGROUP_LIMITS_INIT;
-    limits.cpu_shares = r.shares;
+    limits.cpu_shares = r->shares;
     limits.cpu_period = 100000;
-    limits.cpu_quota = r.quota ? r.quota : CGROUP_UNLIMITED;
-    limits.memory_limit = r.memory ? r.memory : CGROUP_UNLIMITED;
+    limits.cpu_quota = r->quota ? r->quota : CGROUP_UNLIMITED;
+    limits.memory_limit = r->memory ? r->memory : CGROUP_UNLIMITED;
     int code = cgroup_create(c->host, path, err);
     return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
 }

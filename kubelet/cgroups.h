@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "kubelet/pod/pod.h"
+#include "kubelet/runtime/requests.h"
 
 struct pod_cgroups;
 
@@ -17,7 +17,10 @@ bool pod_cgroups_unified(const struct pod_cgroups *c); /* cgroup v2; false for N
 /* The pod's group: what the runtime gets as cgroup_parent. Valid until the next call. */
 const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod);
 /* Makes the pod's group and sets its limits; again whenever they change. */
-int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, struct error *err);
+int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struct pod_resources *r,
+                       struct error *err);
+/* The memory that the pod uses and cannot give back easily, bytes; 0 when it is not known. */
+uint64_t pod_cgroups_memory(struct pod_cgroups *c, const struct pod *pod);
 /* Kills what is left in it and removes it. -EBUSY: processes are still ending, try again soon. */
 int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, struct error *err);
 /* Calls @fn with the uid of every pod group there is: to find orphans. */

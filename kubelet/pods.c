@@ -92,6 +92,21 @@ void pod_manager_kick(struct pod_manager *m)
         worker_kick(map_value(e));
 }
 
+int64_t pod_manager_requested(const struct pod_manager *m, const char *name,
+                              const struct pod_worker *but)
+{
+    int64_t sum = 0;
+    if (!m)
+        return 0;
+    MAP_FOR_EACH(e, &m->workers) {
+        const struct pod_worker *w = map_value(e);
+        bool active = w->stage == WORKER_RUN || w->stage == WORKER_STOP;
+        if (w != but && active && !w->rejected && !pod_is_over(w->pod))
+            sum += str_eq(name, "pods") ? 1 : pod_request(w->pod, name);
+    }
+    return sum;
+}
+
 /* ---- mirrors ---- */
 static void on_mirror_made(const struct kube_result *r, void *arg)
 {
@@ -181,6 +196,8 @@ static void on_gone(struct pod_worker *w, void *arg)
     log_info("pod removed", "pod", pod_label(w->pod, label), "uid", w->pod->meta.uid, NULL);
     (void)map_take(&m->workers, w->pod->meta.uid);
     worker_free(w);
+    MAP_FOR_EACH(e, &m->workers)
+        worker_retry_resize(map_value(e));
     struct pod *next = map_take(&m->replaced, name);
     if (next) {
         start(m, next);

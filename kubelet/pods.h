@@ -31,4 +31,8 @@ struct pod_worker *pod_manager_by_uid(const struct pod_manager *m, const char *u
 void pod_manager_each(const struct pod_manager *m,
                       void (*fn)(const struct pod_worker *w, void *arg), void *arg);
 
+/* What all pods but @but have set aside of "cpu" (milli), "memory" or "pods". 0 for NULL. */
+int64_t pod_manager_requested(const struct pod_manager *m, const char *name,
+                              const struct pod_worker *but);
+
 extern const struct runtime_events_ops pod_manager_runtime_ops; /* arg: the manager */

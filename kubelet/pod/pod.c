@@ -209,6 +209,20 @@ bool pod_is_mirror(const struct pod *pod)
     return string_map_get(&pod->meta.annotations, POD_ANNOTATION_MIRROR) != NULL;
 }
 
+bool pod_is_over(const struct pod *pod)
+{
+    const char *phase = pod->source == POD_FROM_API ? pod->status.phase : NULL;
+    return str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+}
+
+const struct pod_condition *pod_condition_of(const struct pod *pod, const char *type)
+{
+    for (size_t i = 0; i < pod->status.conditions.count; i++)
+        if (str_eq(pod->status.conditions.items[i].type, type))
+            return &pod->status.conditions.items[i];
+    return NULL;
+}
+
 const char *qos_name(enum qos_class qos)
 {
     static const char *const names[] = {"Guaranteed", "Burstable", "BestEffort"};

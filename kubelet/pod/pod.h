@@ -70,12 +70,26 @@ const struct volume_spec *pod_volume(const struct pod *pod, const char *name);
 const char *pod_label(const struct pod *pod, char *buf);
 int64_t pod_grace(const struct pod *pod); /* seconds; deletion's when being deleted */
 bool pod_is_mirror(const struct pod *pod);
+/* The API has it as Succeeded or Failed: it is never run again. */
+bool pod_is_over(const struct pod *pod);
+/* What the API has as the status of a condition; NULL when it has none of this type. */
+const struct pod_condition *pod_condition_of(const struct pod *pod, const char *type);
 const char *qos_name(enum qos_class qos);
 /* The hash of what makes a container another one: name and image, 8 hexadecimal digits. */
 void container_hash(const struct container_spec *c, char out[9]);
 /* Milli-units or bytes of one resource of a container; @fallback when it is not set. */
 int64_t resource_milli(const struct string_map *m, const char *name, int64_t fallback);
 int64_t resource_value(const struct string_map *m, const char *name, int64_t fallback);
+
+/* ---- resize.c ---- */
+
+/* Whether the containers of both ask for the same cpu and memory. */
+bool pod_same_resources(const struct pod *a, const struct pod *b);
+/* A pod that is @pod but for the resources of its containers, which are those of @from. */
+struct pod *pod_with_resources(const struct pod *pod, const struct pod *from);
+/* What the status in the API says was set aside for the pod, as a pod; NULL when that is what the
+ * specification asks for, or the status does not say. For a kubelet that was restarted. */
+struct pod *pod_allocated(const struct pod *pod);
 
 /* ---- sysctls.c ---- */
 /* Whether the pod's sysctls may be set: safe ones, and those that match an item of @unsafe

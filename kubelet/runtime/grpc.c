@@ -33,6 +33,8 @@ static const struct rpc_method methods[CRI_METHODS] = {
     [CRI_REMOVE_CONTAINER] = RUNTIME("RemoveContainer", remove_container),
     [CRI_LIST_CONTAINERS] = RUNTIME("ListContainers", list_containers),
     [CRI_CONTAINER_STATUS] = RUNTIME("ContainerStatus", container_status),
+    [CRI_UPDATE_CONTAINER_RESOURCES] =
+        RUNTIME("UpdateContainerResources", update_container_resources),
     [CRI_EXEC_SYNC] = RUNTIME("ExecSync", exec_sync),
     [CRI_EXEC] = RUNTIME("Exec", exec),
     [CRI_ATTACH] = RUNTIME("Attach", attach),

@@ -97,6 +97,12 @@ char *pod_log_dir(const struct pod *pod, const char *log_root);
 int64_t milli_to_shares(int64_t milli);
 /* The quota of a 100 ms period in microseconds; 0: none. */
 int64_t milli_to_quota(int64_t milli);
+#define CPU_PERIOD_US 100000
+/* What of a container's resources its cgroup gets; 0: no limit. */
+struct container_limits {
+    int64_t shares, quota, memory;
+};
+struct container_limits container_limits_of(const struct container_spec *c);
 int64_t oom_score_adj(const struct pod *pod, const struct container_spec *c, int64_t capacity);
 Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
                                                         const struct container_spec *c,

@@ -4,7 +4,6 @@
 
 #define SHARES_MIN 2
 #define SHARES_MAX 262144
-#define PERIOD_US  100000
 #define QUOTA_MIN  1000
 
 int64_t milli_to_shares(int64_t milli)
@@ -21,9 +20,9 @@ int64_t milli_to_quota(int64_t milli)
 {
     if (milli <= 0)
         return 0;
-    if (milli > INT64_MAX / PERIOD_US)
+    if (milli > INT64_MAX / CPU_PERIOD_US)
         return 0;
-    int64_t quota = milli * PERIOD_US / 1000;
+    int64_t quota = milli * CPU_PERIOD_US / 1000;
     return quota < QUOTA_MIN ? QUOTA_MIN : quota;
 }
 
@@ -47,16 +46,26 @@ static int64_t cpu_request(const struct container_spec *c)
                           resource_milli(&c->resources.limits, "cpu", 0));
 }
 
+struct container_limits container_limits_of(const struct container_spec *c)
+{
+    return (struct container_limits){
+        .shares = milli_to_shares(cpu_request(c)),
+        .quota = milli_to_quota(resource_milli(&c->resources.limits, "cpu", 0)),
+        .memory = resource_value(&c->resources.limits, "memory", 0),
+    };
+}
+
 Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
                                                         const struct container_spec *c,
                                                         const struct request_context *ctx)
 {
     Runtime__V1__LinuxContainerResources *r =
         message_new(&runtime__v1__linux_container_resources__descriptor);
-    r->cpu_shares = milli_to_shares(cpu_request(c));
-    r->cpu_period = PERIOD_US;
-    r->cpu_quota = milli_to_quota(resource_milli(&c->resources.limits, "cpu", 0));
-    r->memory_limit_in_bytes = resource_value(&c->resources.limits, "memory", 0);
+    struct container_limits l = container_limits_of(c);
+    r->cpu_shares = l.shares;
+    r->cpu_period = CPU_PERIOD_US;
+    r->cpu_quota = l.quota;
+    r->memory_limit_in_bytes = l.memory;
     r->oom_score_adj = oom_score_adj(pod, c, ctx->memory_capacity);
     if (ctx->unified_cgroups)
         message_map_put(&r->n_unified, &r->unified,

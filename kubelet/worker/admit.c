@@ -1,6 +1,9 @@
 /* Whether a pod may run on this node: checked once, when it is taken up. */
+#include <inttypes.h>
+
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "kubelet/pods.h"
 #include "kubelet/worker/worker.h"
 
 void worker_fail(struct pod_worker *w, const char *reason, const char *message)
@@ -19,20 +22,40 @@ static void reject(struct pod_worker *w, const char *reason, const char *message
     log_warn("pod is rejected", "pod", pod_label(w->pod, label), "reason", reason, "error", message,
              NULL);
     worker_fail(w, reason, text);
+    w->rejected = true;
 }
 
-/* One that has ended, or is to end, needs no admission. */
-static bool is_over(const struct pod *pod)
+/* What the pods that are here have left for another one. */
+static bool fits(struct pod_worker *w)
 {
-    const char *phase = pod->source == POD_FROM_API ? pod->status.phase : NULL;
-    return pod->meta.deleted || str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+    const struct node_capacity *a = &w->k->allocatable;
+    const struct {
+        const char *name, *reason;
+        int64_t capacity;
+    } kinds[] = {{"pods", "OutOfpods", a->pods},
+                 {"cpu", "OutOfcpu", a->cpu_milli},
+                 {"memory", "OutOfmemory", a->memory},
+                 {"ephemeral-storage", "OutOfephemeral-storage", a->ephemeral}};
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        int64_t wanted = i ? pod_request(w->pod, kinds[i].name) : 1;
+        int64_t used = wanted ? pod_manager_requested(w->k->pods, kinds[i].name, w) : 0;
+        if (!wanted || kinds[i].capacity <= 0 || wanted + used <= kinds[i].capacity)
+            continue;
+        _cleanup_free_ char *text =
+            str_printf("Node didn't have enough resource: %s, requested: %" PRId64
+                       ", used: %" PRId64 ", capacity: %" PRId64,
+                       kinds[i].name, wanted, used, kinds[i].capacity);
+        reject(w, kinds[i].reason, text);
+        return false;
+    }
+    return true;
 }
 
 bool worker_admit(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
-    if (is_over(w->pod))
-        return true;
+    if (w->pod->meta.deleted || pod_is_over(w->pod))
+        return true; /* it is not to run any more */
     if (w->pod->invalid) {
         reject(w, "UnexpectedAdmissionError", w->pod->invalid);
         return false;
@@ -41,5 +64,5 @@ bool worker_admit(struct pod_worker *w)
         reject(w, "SysctlForbidden", error_text(&err));
         return false;
     }
-    return true;
+    return fits(w);
 }

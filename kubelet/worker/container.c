@@ -215,6 +215,8 @@ static void on_created(void *arg, enum rpc_status status, const char *message,
         r->image = str_dup(slot_spec(s)->image);
         r->image_id = str_dup(s->info.digest_ref);
         container_hash(slot_spec(s), r->hash);
+        r->applied = s->requested;
+        r->applied_known = true;
         if (s->last) {
             worker_remove_container(s->w, s->last->id);
             run_free(s->last);
@@ -289,6 +291,7 @@ static void create_run(struct container_slot *s)
     }
     request.sandbox_config = request_sandbox(w->pod, &ctx, w->sandbox.attempt);
     request.pod_sandbox_id = w->sandbox.id;
+    s->requested = container_limits_of(slot_spec(s));
     s->step = SLOT_CREATE;
     s->call = runtime_call(w->k->runtime, CRI_CREATE_CONTAINER, &request.base, CRI_DEADLINE_MS,
                            on_created, s);
@@ -433,9 +436,10 @@ static void sync_running(struct container_slot *s)
         forget_images(s);
     }
     slot_wait(s, NULL, NULL);
+    bool resizing = !s->kill_event && slot_sync_resize(s);
     if (s->kill_event)
         slot_stop(s, s->kill_grace, s->kill_event);
-    else
+    else if (!resizing)
         slot_probe(s);
 }
 
@@ -449,7 +453,7 @@ bool slot_sync(struct container_slot *s)
 {
     bool ready = s->w->sandbox.state == SANDBOX_READY && s->w->volumes_ready;
     uint64_t now = now_ms();
-    if (s->step == SLOT_IMAGE || s->step == SLOT_STOP)
+    if (s->step == SLOT_IMAGE || s->step == SLOT_STOP || s->step == SLOT_RESIZE)
         return true; /* these may take long, and hold nobody up */
     if (s->step != SLOT_IDLE)
         return false;

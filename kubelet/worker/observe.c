@@ -138,6 +138,24 @@ static void read_annotations(struct container_run *r, const Runtime__V1__Contain
         (void)snprintf(r->hash, sizeof(r->hash), "%.8s", hash);
 }
 
+/* What a container found running has. Unless a resize was under way it is what was set aside:
+ * runtimes tell rounded numbers. */
+static void read_limits(const struct container_slot *s, struct container_run *r,
+                        const Runtime__V1__ContainerStatus *c)
+{
+    if (r->applied_known)
+        return;
+    r->applied = container_limits_of(slot_spec(s));
+    if (s->w->resizing && c->resources && c->resources->linux) {
+        const Runtime__V1__LinuxContainerResources *l = c->resources->linux;
+        r->applied = (struct container_limits){
+            .shares = l->cpu_shares,
+            .quota = l->cpu_quota > 0 ? l->cpu_quota : 0,
+            .memory = l->memory_limit_in_bytes > 0 ? l->memory_limit_in_bytes : 0};
+    }
+    r->applied_known = true;
+}
+
 static void read_run(const struct container_slot *s, struct container_run *r,
                      const Runtime__V1__ContainerStatus *c)
 {
@@ -152,6 +170,7 @@ static void read_run(const struct container_slot *s, struct container_run *r,
     else if (c->image && !r->image)
         replace(&r->image, c->image->image);
     read_annotations(r, c);
+    read_limits(s, r, c);
     const ProtobufCEnumValue *signal =
         protobuf_c_enum_descriptor_get_value(&runtime__v1__signal__descriptor, (int)c->stop_signal);
     if (signal && signal->value)

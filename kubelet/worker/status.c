@@ -138,6 +138,7 @@ static json_t *container_status(const struct container_slot *s)
         if (c->volume_mounts.count)
             put(o, "volumeMounts", volume_mounts(c, s->w));
     }
+    slot_put_resources(s, o);
     if (!ephemeral)
         put(o, "started", json_boolean(init ? false : slot_is_started(s)));
     return o;
@@ -146,11 +147,7 @@ static json_t *container_status(const struct container_slot *s)
 /* ---- conditions ---- */
 static const struct pod_condition *api_condition(const struct pod_worker *w, const char *type)
 {
-    const struct pod *pod = w->mirror ? w->mirror : w->pod;
-    for (size_t i = 0; i < pod->status.conditions.count; i++)
-        if (str_eq(pod->status.conditions.items[i].type, type))
-            return &pod->status.conditions.items[i];
-    return NULL;
+    return pod_condition_of(w->mirror ? w->mirror : w->pod, type);
 }
 
 static void add_condition(const struct pod_worker *w, json_t *list, const char *type, bool ok,
@@ -248,6 +245,11 @@ static json_t *conditions(const struct pod_worker *w, const char *phase)
     }
     add_condition(w, list, "ContainersReady", ready, why, message);
     add_condition(w, list, "PodScheduled", true, NULL, NULL);
+    if (w->resize_pending)
+        add_condition(w, list, "PodResizePending", true, w->resize_pending, w->resize_message);
+    if (w->resizing)
+        add_condition(w, list, "PodResizeInProgress", true, w->resize_error ? "Error" : NULL,
+                      w->resize_error);
     if (w->evicted)
         add_condition(w, list, "DisruptionTarget", true, "TerminationByKubelet", w->failed_message);
     return list;

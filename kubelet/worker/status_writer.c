@@ -107,6 +107,7 @@ static const json_t *by_type(const json_t *list, const char *type)
 static json_t *changed_conditions(const json_t *have, const json_t *want)
 {
     static const char *const optional[] = {"reason", "message"};
+    static const char *const passing[] = {"PodResizePending", "PodResizeInProgress"};
     json_t *out = json_array();
     for (size_t i = 0; i < json_array_size(want); i++) {
         json_t *c = json_array_get(want, i);
@@ -122,6 +123,11 @@ static json_t *changed_conditions(const json_t *have, const json_t *want)
         if (!old || stale || !covers(old, c))
             (void)json_array_append(out, patch);
     }
+    /* Conditions of ours that hold no longer are not there. */
+    for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+        if (by_type(have, passing[i]) && !by_type(want, passing[i]))
+            (void)json_array_append_new(
+                out, json_pack("{s:s,s:s}", "$patch", "delete", "type", passing[i]));
     return out;
 }
 

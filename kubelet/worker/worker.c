@@ -136,7 +136,13 @@ struct pod_worker *worker_new(struct kubelet *k, struct pod *pod,
 {
     struct pod_worker *w = mem_zalloc(sizeof(*w));
     w->k = k;
-    w->pod = pod_ref(pod);
+    /* Of a pod that was here before, what was set aside; whether there is room for more shows once
+     * the others are here again. */
+    struct pod *before = pod->source == POD_FROM_API ? pod_allocated(pod) : NULL;
+    w->pod = before ? before : pod_ref(pod);
+    w->desired = before ? pod_ref(pod) : NULL;
+    w->applied = pod_resources_of(w->pod);
+    w->resizing = before || pod_condition_of(pod, "PodResizeInProgress");
     w->gone = gone;
     w->gone_arg = arg;
     w->dirs_ready = true; /* what an earlier kubelet left is ours to clean up */
@@ -180,6 +186,10 @@ struct pod_worker *worker_free(struct pod_worker *w)
     free(w->sandbox.id);
     free(w->sandbox.ip);
     free(w->sandbox.ips);
+    pod_unref(w->desired);
+    free(w->resize_pending);
+    free(w->resize_message);
+    free(w->resize_error);
     free(w->handler);
     free(w->failed_reason);
     free(w->failed_message);
@@ -214,8 +224,9 @@ void worker_update(struct pod_worker *w, struct pod *pod)
         return;
     }
     struct pod *old = w->pod;
-    w->pod = pod_ref(pod);
+    w->pod = worker_allocate(w, pod);
     pod_unref(old);
+    pod = w->pod;
     if (pod_container_count(pod) > w->n_slots) {
         add_slots(w);
         if (w->volumes)
@@ -309,7 +320,7 @@ static bool prepare(struct pod_worker *w)
     if (!code && host_users->set && !host_users->value)
         code = userns_ids(w->k->pods_dir, w->pod->meta.uid, &w->ids, &err);
     if (!code && w->k->cgroups)
-        code = pod_cgroups_ensure(w->k->cgroups, w->pod, &err);
+        code = pod_cgroups_ensure(w->k->cgroups, w->pod, &w->applied, &err);
     if (code < 0) {
         kubelet_event(w->k, w->pod, NULL, "Warning", "FailedCreatePodContainer",
                       "unable to prepare the pod: %s", error_text(&err));
@@ -369,7 +380,10 @@ static void sync_run(struct pod_worker *w)
     }
     if (!prepare(w))
         return;
+    if (w->desired && !w->resize_pending)
+        worker_retry_resize(w);
     sync_volumes(w);
+    (void)worker_sync_resize(w);
     if (worker_sync_sandbox(w))
         for (size_t i = w->n_fixed; i < w->n_slots; i++)
             (void)slot_sync(w->slots[i]);
@@ -387,8 +401,7 @@ static void sync_run(struct pod_worker *w)
 /* What ends the running stage, whatever it was doing. */
 static void check_end(struct pod_worker *w)
 {
-    const char *phase = w->pod->source == POD_FROM_API ? w->pod->status.phase : NULL;
-    bool over = w->failed_reason || str_eq(phase, "Succeeded") || str_eq(phase, "Failed");
+    bool over = w->failed_reason || pod_is_over(w->pod);
     int64_t before = w->grace;
     if (w->pod->meta.deleted)
         w->removed = true;

@@ -30,10 +30,20 @@ struct container_run {
     int32_t exit_code;
     uint32_t restart;
     enum run_state state;
+    struct container_limits applied; /* what its cgroup has */
+    bool applied_known;
     char hash[9];
 };
 
-enum slot_step { SLOT_IDLE, SLOT_IMAGE, SLOT_CREATE, SLOT_START, SLOT_HOOK, SLOT_STOP };
+enum slot_step {
+    SLOT_IDLE,
+    SLOT_IMAGE,
+    SLOT_CREATE,
+    SLOT_START,
+    SLOT_HOOK,
+    SLOT_RESIZE,
+    SLOT_STOP
+};
 
 /* A container of the spec. */
 struct container_slot {
@@ -54,8 +64,9 @@ struct container_slot {
     struct probe_set *probes;
     const char *kill_event; /* why it is being stopped to be restarted; NULL when it isn't */
     int64_t kill_grace;
-    uint64_t hook_began; /* now_ms() */
-    bool hook_done;      /* preStop of the current run was called */
+    struct container_limits requested; /* by the call under way */
+    uint64_t hook_began;               /* now_ms() */
+    bool hook_done;                    /* preStop of the current run was called */
     bool said_backoff;
 };
 
@@ -79,7 +90,13 @@ struct pod_sandbox {
 struct pod_worker {
     struct kubelet *k;
     struct pod *pod;
-    struct pod *mirror; /* the API's image of a static pod, NULL when there is none */
+    struct pod *mirror;           /* the API's image of a static pod, NULL when there is none */
+    struct pod *desired;          /* asks for resources that the node has not; else NULL */
+    struct pod_resources applied; /* what the pod's cgroup has */
+    char *resize_pending, *resize_message; /* why @desired has to wait; NULL: not tried yet */
+    char *resize_error;                    /* of what is being brought about */
+    uint64_t resize_retry_at;
+    bool resizing; /* set aside, not yet brought about */
     enum worker_stage stage;
     struct pod_sandbox sandbox;
     struct string_list old_sandboxes; /* still known to the runtime */
@@ -111,7 +128,7 @@ struct pod_worker {
     bool removed;         /* no longer wanted: delete it from the runtime and the API */
     bool volumes_ready;   /* containers can have them */
     bool volumes_current; /* and no source has changed since */
-    bool dirs_ready, volumes_gone, evicted;
+    bool dirs_ready, volumes_gone, evicted, rejected;
     struct status_writer *status;
     void (*gone)(struct pod_worker *w, void *arg); /* nothing is left: free it */
     void *gone_arg;
@@ -169,6 +186,21 @@ void slot_done(struct container_slot *s);
 void slot_wait(struct container_slot *s, const char *reason, const char *message);
 /* Begins or follows up probing of the current run. */
 void slot_probe(struct container_slot *s);
+
+/* ---- resize.c ---- */
+
+/* Sets aside what @pod, a new version, asks for, if the node has it. Returns a reference to what
+ * the pod is from now on: @pod, or one like it with the resources of before. */
+struct pod *worker_allocate(struct pod_worker *w, struct pod *pod);
+/* Another pod has left: what had to wait is tried again. */
+void worker_retry_resize(struct pod_worker *w);
+/* The pod's own part. Returns whether containers are behind what was set aside. */
+bool worker_sync_resize(struct pod_worker *w);
+/* A running container's part: true when a call is under way. It may ask for the container to be
+ * restarted (kill_event). */
+bool slot_sync_resize(struct container_slot *s);
+/* ---- status_resources.c ---- */
+void slot_put_resources(const struct container_slot *s, json_t *status);
 
 /* ---- stop.c ---- */
 

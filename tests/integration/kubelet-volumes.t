@@ -63,6 +63,18 @@ api DELETE /api/v1/namespaces/default/configmaps/cfg >/dev/null
 ok "a ConfigMap that vanishes is told" eventually 40 event_says files FailedMount 'configmap "cfg" not found'
 is "$(in_pod files c cat /all/deep/a)" three "... and what was there stays"
 
+# ---- tokens ----
+api_json POST /api/v1/namespaces/default/serviceaccounts '{"metadata":{"name":"robot"}}' >/dev/null
+create robot "$(spec "$(container "$SLEEP" '{"volumeMounts":[{"name":"t","mountPath":"/t"}]}')" '{"serviceAccountName":"robot",
+  "volumes":[{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token","expirationSeconds":600}},{"serviceAccountToken":{"path":"vault","audience":"vault"}}]}}]}')" >/dev/null
+ok "a pod with tokens runs" eventually 40 ready robot
+review() { # TOKEN AUDIENCES
+    api_json POST /apis/authentication.k8s.io/v1/tokenreviews "$(jq -cn --arg t "$1" --argjson a "$2" '{apiVersion:"authentication.k8s.io/v1",kind:"TokenReview",spec:{token:$t,audiences:$a}}')" | jq -r "$3"
+}
+is "$(review "$(in_pod robot c cat /t/token)" '[]' '[.status.user.username, .status.user.extra["authentication.kubernetes.io/pod-name"][0]] | join(" ")')" \
+    "system:serviceaccount:default:robot robot" "the API server knows the token, and the pod it is bound to"
+is "$(review "$(in_pod robot c cat /t/vault)" '["vault"]' .status.authenticated) $(review "$(in_pod robot c cat /t/vault)" '[]' .status.authenticated)" "true null" "one for another audience is good only there"
+
 # ---- the host's files ----
 mkdir -p "$T/host/dir" "$T/ro" && echo content >"$T/host/file"
 mount -t tmpfs t "$T/host/dir" && at_end umount -l "$T/host/dir"

@@ -40,13 +40,19 @@ struct fake {
     bool gone;
 };
 
-static const char *const words[CRI_METHODS] = {
-    [CRI_RUN_POD_SANDBOX] = "run",     [CRI_STOP_POD_SANDBOX] = "stopp",
-    [CRI_REMOVE_POD_SANDBOX] = "rmp",  [CRI_POD_SANDBOX_STATUS] = "statusp",
-    [CRI_CREATE_CONTAINER] = "create", [CRI_START_CONTAINER] = "start",
-    [CRI_STOP_CONTAINER] = "stop",     [CRI_REMOVE_CONTAINER] = "rm",
-    [CRI_CONTAINER_STATUS] = "status", [CRI_IMAGE_STATUS] = "image",
-    [CRI_PULL_IMAGE] = "pull",         [CRI_EXEC_SYNC] = "exec"};
+static const char *const words[CRI_METHODS] = {[CRI_RUN_POD_SANDBOX] = "run",
+                                               [CRI_STOP_POD_SANDBOX] = "stopp",
+                                               [CRI_REMOVE_POD_SANDBOX] = "rmp",
+                                               [CRI_POD_SANDBOX_STATUS] = "statusp",
+                                               [CRI_CREATE_CONTAINER] = "create",
+                                               [CRI_START_CONTAINER] = "start",
+                                               [CRI_STOP_CONTAINER] = "stop",
+                                               [CRI_REMOVE_CONTAINER] = "rm",
+                                               [CRI_CONTAINER_STATUS] = "status",
+                                               [CRI_IMAGE_STATUS] = "image",
+                                               [CRI_PULL_IMAGE] = "pull",
+                                               [CRI_EXEC_SYNC] = "exec",
+                                               [CRI_UPDATE_CONTAINER_RESOURCES] = "update"};
 
 static void end_run(struct fake *f, const char *id, int32_t code);
 
@@ -89,6 +95,12 @@ static ProtobufCMessage *respond(struct fake *f, struct pending *p)
         free(f->target);
         f->target = str_dup(q->config->linux->security_context->namespace_options->target_id);
         return &r->base;
+    }
+    case CRI_UPDATE_CONTAINER_RESOURCES: {
+        const Runtime__V1__UpdateContainerResourcesRequest *q = (const void *)p->request;
+        strbuf_addf(&f->trace, ":%lld/%lld", (long long)q->linux->cpu_quota,
+                    (long long)q->linux->memory_limit_in_bytes);
+        return message_new(&runtime__v1__update_container_resources_response__descriptor);
     }
     case CRI_STOP_CONTAINER: {
         const Runtime__V1__StopContainerRequest *q = (const void *)p->request;
@@ -659,6 +671,86 @@ static void what_may_not_run_is_rejected(void **state)
     finish(&f);
 }
 
+#define SIZED(cpu, memory, more)                               \
+    "{\"containers\":[{\"name\":\"a\",\"image\":\"i:1\"," more \
+    "\"resources\":{\"limits\":{\"cpu\":\"" cpu "\",\"memory\":\"" memory "\"}}}]}"
+
+static void change(struct fake *f, const char *meta, const char *spec)
+{
+    struct pod *pod = make_pod(meta, spec);
+    worker_update(f->w, pod);
+    pod_unref(pod);
+}
+
+static const char *condition(const json_t *status, const char *type)
+{
+    const json_t *list = json_object_get(status, "conditions");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (str_eq(json_path_string(json_array_get(list, i), "type"), type))
+            return json_path_string(json_array_get(list, i), "reason");
+    return NULL;
+}
+
+static void a_running_container_is_resized(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f, SIZED("100m", "64Mi", ""));
+    begun(&f);
+    f.failing[CRI_UPDATE_CONTAINER_RESOURCES] = 1;
+    change(&f, "", SIZED("200m", "128Mi", ""));
+    expect(&f, "update"); /* fails, and is told */
+    _cleanup_json_ json_t *failed = worker_status(f.w);
+    const json_t *c = json_array_get(json_object_get(failed, "containerStatuses"), 0);
+    assert_string_equal(condition(failed, "PodResizeInProgress"), "Error");
+    assert_string_equal(json_path_string(c, "allocatedResources.cpu"), "200m");
+    assert_string_equal(json_path_string(c, "resources.limits.cpu"), "100m"); /* still */
+    assert_string_equal(json_path_string(c, "resources.limits.memory"), "64Mi");
+    f.w->resize_retry_at = 0;
+    worker_kick(f.w);
+    expect(&f, "update:20000/134217728");
+    _cleanup_json_ json_t *s = worker_status(f.w);
+    c = json_array_get(json_object_get(s, "containerStatuses"), 0);
+    assert_false(f.w->resizing);
+    assert_string_equal(json_path_string(c, "resources.limits.cpu"), "200m");
+    assert_int_equal(json_path_int(c, "restartCount", -1), 0);
+    /* Where its policy says so it is restarted instead. */
+    change(&f, "",
+           SIZED("200m", "256Mi",
+                 "\"resizePolicy\":[{\"resourceName\":\"memory\",\"restartPolicy\":"
+                 "\"RestartContainer\"}],"));
+    expect(&f, "stop:c0 image create:a start");
+    assert_int_equal(f.w->slots[0]->run->restart, 1);
+    assert_int_equal(f.w->slots[0]->run->applied.memory, 256 << 20);
+    finish(&f);
+}
+
+static void a_resize_waits_for_room(void **state)
+{
+    (void)state;
+    struct fake f;
+    start(&f, SIZED("100m", "64Mi", ""));
+    begun(&f);
+    f.k.allocatable.cpu_milli = 1000;
+    change(&f, ",\"labels\":{\"new\":\"1\"}", SIZED("2", "64Mi", ""));
+    expect(&f, "");
+    _cleanup_json_ json_t *s = worker_status(f.w);
+    assert_string_equal(condition(s, "PodResizePending"), "Infeasible");
+    assert_string_equal(f.w->resize_message,
+                        "Node didn't have enough capacity: cpu, requested: 2000, capacity: 1000");
+    /* What else changed holds, and the old resources do too. */
+    assert_string_equal(string_map_get(&f.w->pod->meta.labels, "new"), "1");
+    assert_int_equal(pod_request(f.w->pod, "cpu"), 100);
+    f.k.allocatable.cpu_milli = 4000;
+    worker_retry_resize(f.w);
+    expect(&f, "update:200000/67108864");
+    assert_null(f.w->resize_pending);
+    assert_null(f.w->desired);
+    change(&f, "", SIZED("100m", "64Mi", ""));
+    expect(&f, "update:10000/67108864");
+    finish(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +772,8 @@ int main(void)
         cmocka_unit_test(an_ephemeral_container_joins),
         cmocka_unit_test(a_container_has_a_policy_of_its_own),
         cmocka_unit_test(what_may_not_run_is_rejected),
+        cmocka_unit_test(a_running_container_is_resized),
+        cmocka_unit_test(a_resize_waits_for_room),
     };
     return RUN_TESTS(tests);
 }
