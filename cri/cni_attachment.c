@@ -54,15 +54,16 @@ int cni_attachment_load(const char *dir, const char *sandbox, struct cni_attachm
         return error_set(err, -ENOENT, "%s is not there", path);
     _cleanup_json_ json_t *j = json_parse_file(path, FILE_MAX_BYTES, err);
     const char *netns = json_path_string(j, "netns"), *args = json_path_string(j, "args");
-    const json_t *config = json_path(j, "config"), *runtime = json_path(j, "runtimeConfig");
-    if (!netns || !args || !cni_config_count(config) || !json_is_object(runtime))
+    json_t *config = json_object_get(j, "config"), *runtime = json_object_get(j, "runtimeConfig");
+    if (!netns || !args || !json_is_object(runtime) || !json_is_object(config) ||
+        cni_config_check(config, NULL) < 0)
         return error_set(err, -EBADMSG, "%s: damaged", path);
     struct cni_attachment *a = mem_zalloc(sizeof(*a));
     a->sandbox = str_dup(sandbox);
     a->netns = str_dup(netns);
     a->args = str_dup(args);
-    a->config = json_incref((json_t *)(uintptr_t)config);
-    a->runtime = json_incref((json_t *)(uintptr_t)runtime);
+    a->config = json_incref(config);
+    a->runtime = json_incref(runtime);
     a->result = json_incref(json_object_get(j, "result"));
     *ret = a;
     return 0;

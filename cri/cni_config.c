@@ -70,7 +70,7 @@ static const char *choose_version(const json_t *j)
     return best < 0 ? NULL : versions[best];
 }
 
-static int check(json_t *j, struct error *err)
+int cni_config_check(json_t *j, struct error *err)
 {
     const char *told = json_path_string(j, "cniVersion");
     const char *version = choose_version(j);
@@ -115,7 +115,7 @@ json_t *cni_config_parse(const char *data, size_t len, bool list, struct error *
         return NULL;
     }
     _cleanup_json_ json_t *config = list ? json_incref(j) : wrap(j);
-    return check(config, err) < 0 ? NULL : TAKE_PTR(config);
+    return cni_config_check(config, err) < 0 ? NULL : TAKE_PTR(config);
 }
 
 /* ---- the directory ---- */

@@ -19,6 +19,8 @@
  * with
  * @err naming the field. With cniVersions the highest that is known here is taken. */
 json_t *cni_config_parse(const char *data, size_t len, bool list, struct error *err);
+/* Whether it is one; sets its cniVersion to the one that is taken. -EINVAL naming the field. */
+int cni_config_check(json_t *config, struct error *err);
 /* The first valid configuration in @dir by name, of *.conflist, *.conf and *.json. Returns 0;
  * -ENOENT when there is none, then @err says what is wrong with the first that is not valid, if
  * any. *ret_file is its path. */

@@ -225,9 +225,10 @@ static int cni_attach(struct network *n, const char *sandbox, const char *netns_
     struct cni *c = cni_of(n);
     _cleanup_json_ json_t *runtime = NULL;
     char *args = NULL;
-    int r = check_ready(c, err);
+    struct error why = ERROR_INIT;
+    int r = check_ready(c, &why);
     if (r < 0)
-        return error_prefix(err, -EAGAIN, "the pod network is not ready");
+        return error_set(err, -EAGAIN, "the pod network is not ready: %s", why.text);
     if ((r = cni_runtime_config(config, &runtime, err)) < 0 ||
         (r = cni_runtime_args(sandbox, config->metadata, &args, err)) < 0)
         return r;
