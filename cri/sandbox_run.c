@@ -241,6 +241,8 @@ void sandbox_spec_pod(const struct sandbox *s, struct arena *a, struct spec_pod 
         .hosts_file = s->host_network ? "/etc/hosts" : arena_printf(a, "%s/hosts", s->dir),
         .shm_path = "/dev/shm",
         .host_network = s->host_network,
+        .privileged = s->config->linux && s->config->linux->security_context &&
+                      s->config->linux->security_context->privileged,
         .share_pid = s->share_pid,
         .userns = s->userns,
         .filters = &s->rt->filters,

@@ -206,6 +206,10 @@ int spec_build(struct arena *a, const Runtime__V1__ContainerConfig *config,
                                .cgroup = cgroup};
     if (config->n_cdi_devices)
         return error_set_field(err, -ENOTSUP, "CDI_devices", "CDI devices are not supported yet");
+    if (sc->privileged && !pod->privileged)
+        return error_set_field(err, -EINVAL, "linux.security_context.privileged",
+                               "linux.security_context.privileged: no privileged container allowed "
+                               "in sandbox");
     int r;
     if ((r = check_userns(sc, pod, err)) < 0 || (r = pid_mode(sc, pod, &spec, err)) < 0 ||
         (r = arguments(a, config, image, &spec, err)) < 0 ||

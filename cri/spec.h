@@ -19,7 +19,8 @@ struct spec_pod {
     const char *hostname_file, *hosts_file;
     const char *shm_path;
     bool host_network;
-    bool share_pid; /* the pod has a PID namespace to share */
+    bool privileged; /* its containers may be */
+    bool share_pid;  /* the pod has a PID namespace to share */
     struct userns userns;
     struct seccomp_cache *filters; /* compiled profiles */
 };

@@ -171,11 +171,16 @@ int user_lookup(struct launch_job *job, const char *passwd, const char *groups, 
     }
     for (size_t i = 0; i < p->n_groups; i++)
         add_group(job, p->groups[i]);
+    int r = 0;
     if (p->gid != LAUNCH_ID_UNSET)
         job->gid = (gid_t)p->gid;
     else if (p->uid == LAUNCH_ID_UNSET && named)
-        return resolve_group(job, named, groups, err);
-    return 0;
+        r = resolve_group(job, named, groups, err);
+    /* Among the supplementary ones too: a process that changes its group stays a member, so that
+     * what a file's mode refuses to that group stays refused (CVE-2022-2989). */
+    if (r == 0)
+        add_group(job, job->gid);
+    return r;
 }
 
 int user_resolve(struct launch_job *job, struct error *err)

@@ -18,7 +18,7 @@ make_image "$T/v.tar" localhost/volume:1 "$T/v1" '{}' "$T/v2"
 make_image "$T/one.tar" localhost/one:1 "$T/v1"
 cri_start
 for i in bb v one; do cri import "$T/$i.tar" >/dev/null || bail "import $i"; done
-a=$(cri runp "$(pod a)")
+a=$(cri runp "$(pod a '.linux.security_context.privileged=true')")
 USER0='.linux.security_context.run_as_user={value:0}'
 refused() { # JQ REGEX DESCRIPTION: a container that is not created
     like "$(container x true "$1" >"$T/config"; cri create "$a" "$T/config" 2>&1)" "$2" "$3"
@@ -99,13 +99,13 @@ while IFS='|' read -r jq expected description; do
     cri rm "$u"
 done <<'X'
 |uid=1000(alice) gid=50(staff) groups=50(staff)|the image's user and group, by name
-run_as_username:"alice"|uid=1000(alice) gid=1000(alice) groups=50(staff)|a user by name, with the groups of the image
-run_as_user:{value:1000}|uid=1000(alice) gid=1000(alice) groups=50(staff)|the same by number
-run_as_user:{value:1000},run_as_group:{value:4}|uid=1000(alice) gid=4 groups=50(staff)|... with another group
-run_as_user:{value:1000},supplemental_groups:[7,50]|uid=1000(alice) gid=1000(alice) groups=7,50(staff)|supplemental groups are merged with the image's
-run_as_user:{value:1000},supplemental_groups:[7],supplemental_groups_policy:"Strict"|uid=1000(alice) gid=1000(alice) groups=7|... or are all there is (Strict)
-run_as_user:{value:1000},supplemental_groups_policy:"Strict"|uid=1000(alice) gid=1000(alice)|... also when that is none
-run_as_user:{value:12345}|uid=12345 gid=0(root)|a number that the image does not know
+run_as_username:"alice"|uid=1000(alice) gid=1000(alice) groups=50(staff),1000(alice)|a user by name, with the groups of the image
+run_as_user:{value:1000}|uid=1000(alice) gid=1000(alice) groups=50(staff),1000(alice)|the same by number
+run_as_user:{value:1000},run_as_group:{value:4}|uid=1000(alice) gid=4 groups=4,50(staff)|... with another group
+run_as_user:{value:1000},supplemental_groups:[7,50]|uid=1000(alice) gid=1000(alice) groups=7,50(staff),1000(alice)|supplemental groups are merged with the image's
+run_as_user:{value:1000},supplemental_groups:[7],supplemental_groups_policy:"Strict"|uid=1000(alice) gid=1000(alice) groups=7,1000(alice)|... or are all there is (Strict)
+run_as_user:{value:1000},supplemental_groups_policy:"Strict"|uid=1000(alice) gid=1000(alice) groups=1000(alice)|... also when that is none
+run_as_user:{value:12345}|uid=12345 gid=0(root) groups=0(root)|a number that the image does not know
 X
 refused '.linux.security_context.run_as_group={value:5}' 'INVALID_ARGUMENT.*run_as_group needs' "a group without a user"
 refused '.linux.security_context |= . + {run_as_user:{value:5},run_as_username:"alice"}' 'run_as_username' "a user twice"

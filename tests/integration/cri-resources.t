@@ -21,7 +21,7 @@ update() { cri call RuntimeService UpdateContainerResources "$(jq -cn --arg id "
 refused() { # DESCRIPTION RESOURCES REGEX
     like "$(cri create "$a" "$(container refused true ".linux.resources=$2")" 2>&1)" "$3" "$1"
 }
-a=$(cri runp "$(pod a)")
+a=$(cri runp "$(pod a '.linux.security_context.privileged=true')")
 
 # ---- limits ----
 k=$(run "$a" limits 'exec sleep 1000' '.linux.resources={cpu_shares:512,cpu_quota:50000,cpu_period:100000,

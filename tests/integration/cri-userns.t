@@ -49,7 +49,7 @@ done
 is "$(cri pods | jq '.items | length')" 0 "nothing of these is left"
 
 # ---- a pod ----
-a=$(cri runp "$(upod a)")
+a=$(cri runp "$(upod a '.linux.security_context.privileged=true')")
 dir=$R/run/coracle/sandboxes/$a
 is "$(cri inspectp "$a" | jq -c '.status.linux.namespaces.options.userns_options.uids[0].host_id')" 131072 "the status tells the mapping"
 ns=$(stat -Lc %i "$dir/ns/user")
@@ -83,8 +83,8 @@ like "$(cri exec "$k" sh -c 'echo 1 >/proc/sys/kernel/panic; hostname other; mkn
 is "$(cri exec "$k" sh -c 'echo out >/dev/stdout; echo ok >/dev/null; id -u')" $'out\n0' "streams and devices can be opened"
 like "$(printf 'tty\nid -u\nexit 3\n' | cri stream -i -t "$k" sh; echo "status $?")" "/dev/pts/0.*0.*status 3" "a terminal"
 u=$(urun "$a" alice 'cat /proc/self/status; id; echo >/tmp/f; echo err >/dev/stderr; exec sleep 1000' '.linux.security_context |= . + {run_as_username:"alice", supplemental_groups:[77]}')
-like "$(eventually 5 grep -q ' err' "$T/logs/a/alice/0.log"; output "$u")" "uid=1000\(alice\) gid=1000\(alice\) groups=50\(staff\),77" "a user of the image"
-is "$(field "$u" user.linux | jq -c '[.uid, .gid, .supplemental_groups]')" "[1000,1000,[50,77]]" "... which the status tells, as inside"
+like "$(eventually 5 grep -q ' err' "$T/logs/a/alice/0.log"; output "$u")" "uid=1000\(alice\) gid=1000\(alice\) groups=50\(staff\),77,1000\(alice\)" "a user of the image"
+is "$(field "$u" user.linux | jq -c '[.uid, .gid, .supplemental_groups]')" "[1000,1000,[50,77,1000]]" "... which the status tells, as inside"
 is "$(stat -c '%u' "$R/var/lib/coracle/containers/$u/upper/tmp/f")" 132072 "... and outside it is the mapped id's"
 is "$(cri exec "$u" setuid ids)" "1000 0 1000 1000" "a set-user-ID program of the image works"
 c=$(urun "$a" caps 'exec sleep 1000' '.linux.security_context |= . + {run_as_user:{value:1000}, capabilities:{add_capabilities:["NET_ADMIN"]}}')

@@ -58,20 +58,20 @@ static void check(const struct expected *e)
 static void lookups(_unused_ void **state)
 {
     static const struct expected all[] = {
-        {"", -1, -1, false, 0, 0, 0, "/root", {8}, 1},
-        {"root", -1, -1, false, 0, 0, 0, "/root", {8}, 1},
-        {"web", -1, -1, false, 0, 33, 34, "/srv/web", {50, 51}, 2},
-        {"web", -1, -1, true, 0, 33, 34, "/srv/web", {0}, 0},
-        {"33", -1, -1, false, 0, 33, 34, "/srv/web", {50, 51}, 2},
+        {"", -1, -1, false, 0, 0, 0, "/root", {8, 0}, 2},
+        {"root", -1, -1, false, 0, 0, 0, "/root", {8, 0}, 2},
+        {"web", -1, -1, false, 0, 33, 34, "/srv/web", {50, 51, 34}, 3},
+        {"web", -1, -1, true, 0, 33, 34, "/srv/web", {34}, 1},
+        {"33", -1, -1, false, 0, 33, 34, "/srv/web", {50, 51, 34}, 3},
         {"web:extra", -1, -1, false, 0, 33, 50, "/srv/web", {50, 51}, 2},
-        {"web:77", -1, -1, false, 0, 33, 77, "/srv/web", {50, 51}, 2},
-        {"web", 33, -1, false, 0, 33, 34, "/srv/web", {50, 51}, 2},
-        {"web:extra", 0, 9, false, 0, 0, 9, "/root", {8}, 1},
-        {"4242", -1, -1, false, 0, 4242, 0, NULL, {0}, 0},
-        {"4242:50", -1, -1, false, 0, 4242, 50, NULL, {0}, 0},
-        {"", 4242, -1, false, 0, 4242, 0, NULL, {0}, 0},
-        {"1000", -1, -1, false, 0, 5, 6, "/five", {0}, 0}, /* a name comes before a number */
-        {"last", -1, -1, false, 0, 70, 71, "/last", {0}, 0},
+        {"web:77", -1, -1, false, 0, 33, 77, "/srv/web", {50, 51, 77}, 3},
+        {"web", 33, -1, false, 0, 33, 34, "/srv/web", {50, 51, 34}, 3},
+        {"web:extra", 0, 9, false, 0, 0, 9, "/root", {8, 9}, 2},
+        {"4242", -1, -1, false, 0, 4242, 0, NULL, {0}, 1},
+        {"4242:50", -1, -1, false, 0, 4242, 50, NULL, {50}, 1},
+        {"", 4242, -1, false, 0, 4242, 0, NULL, {0}, 1},
+        {"1000", -1, -1, false, 0, 5, 6, "/five", {6}, 1}, /* a name comes before a number */
+        {"last", -1, -1, false, 0, 70, 71, "/last", {71}, 1},
         {"nobody", -1, -1, false, -EINVAL, 0, 0, NULL, {0}, 0},
         {"web:nogroup", -1, -1, false, -EINVAL, 0, 0, NULL, {0}, 0},
         {"4294967295", -1, -1, false, -EINVAL, 0, 0, NULL, {0}, 0}, /* "leave" to the kernel */
@@ -89,8 +89,8 @@ static void explicit_groups(_unused_ void **state)
     job.spec.process.groups = wanted;
     job.spec.process.n_groups = 2;
     assert_int_equal(user_lookup(&job, passwd, group, NULL), 0);
-    static const gid_t merged[] = {50, 51, 1234};
-    assert_int_equal(job.n_groups, 3);
+    static const gid_t merged[] = {50, 51, 1234, 34};
+    assert_int_equal(job.n_groups, 4);
     assert_memory_equal(job.groups, merged, sizeof(merged));
     free(job.groups);
     free(job.home);

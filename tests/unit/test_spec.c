@@ -44,6 +44,7 @@ static struct built build(const char *json)
                                  .cmd = image_cmd,
                                  .env = image_env};
     const struct spec_pod pod = {.filters = &b.filters,
+                                 .privileged = true,
                                  .hostname = "pod",
                                  .resolv_conf = "/p/resolv.conf",
                                  .hosts_file = "/p/hosts",
