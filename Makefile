@@ -76,7 +76,7 @@ TEST_PROGS := $(patsubst tests/lib/progs/%.c,$(B)/tests/bin/%,$(wildcard tests/l
 IMAGE_PROGS := $(patsubst tests/lib/image/%.c,$(B)/tests/image/%,$(wildcard tests/lib/image/*.c))
 HELLO    := $(patsubst manifests/examples/%.c,$(B)/share/coracle/%.tar,$(wildcard manifests/examples/hello.c))
 
-.PHONY: all help programs deps up down test test-unit test-e2e test-asan fuzz soak bench lint format tidy \
+.PHONY: all help programs deps up down test test-cri-peer test-unit test-e2e test-asan fuzz soak bench lint format tidy \
         analyze coverage install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -190,6 +190,11 @@ test-e2e: tests ## run the end-to-end tests
 test-asan: ## run unit and integration tests in an ASan+UBSan build
 	$(Q)$(MAKE) -j$(JOBS) --no-print-directory tests B=build/asan SANITIZE=address,undefined CFLAGS='-O1 -g'
 	$(Q)B=build/asan tests/lib/run-tests unit fuzz integration
+
+# Tests of the runtime that hold for every CRI runtime.
+PEER_TESTS := cri
+test-cri-peer: tests ## the runtime's own tests against Debian's containerd: is what they expect right?
+	$(Q)CRI_PEER=containerd tests/lib/run-tests $(PEER_TESTS:%=tests/integration/%.t)
 
 fuzz: ## run every fuzz target under libFuzzer (FUZZ_SECONDS each)
 	$(Q)tests/lib/run-fuzz

@@ -8,33 +8,29 @@ make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin",
 
 # ---- start ----
 cri_start
-ok "the second daemon on one root refuses" bash -c "! timeout 10 nsenter --net=/run/netns/$NETNS '$LIBEXEC/coracle-cri' --root '$R' --pod-cidr 10.99.0.0/24 2>'$T/second'"
-like "$(cat "$T/second")" "another coracle-cri" "... and says why"
-is "$(cri version | jq -r .runtime_name)" coracle "version"
+is "$(cri version | jq -r '.runtime_name + .runtime_api_version')" "${CRI_PEER:-coracle}v1" "version"
 is "$(cri status | jq -r '.status.conditions[] | select(.status) | .type' | xargs)" "RuntimeReady NetworkReady" "ready"
-is "$(cri call RuntimeService RuntimeConfig | jq -r .linux.cgroup_driver)" CGROUPFS "cgroup driver"
-ok "an image archive is imported" cri import "$T/bb.tar"
-before=$(in_node ip -o link | wc -l)
+ours && is "$(cri call RuntimeService RuntimeConfig | jq -r .linux.cgroup_driver)" CGROUPFS "cgroup driver"
+ok "an image archive is imported" cri_import "$T/bb.tar"
 
 # ---- a sandbox ----
 a=$(cri runp "$(pod a)")
-like "$a" '^[0-9a-f]{32}$' "a sandbox runs"
+like "$a" '^[0-9a-f]{32,64}$' "a sandbox runs"
 s=$(cri inspectp "$a")
 is "$(jq -r .status.state <<<"$s")" SANDBOX_READY "it is ready"
 ip_a=$(jq -r .status.network.ip <<<"$s")
 like "$ip_a" '^10\.99\.0\.[0-9]+$' "it has an address"
 is "$(jq -r '.status.labels.app + .status.annotations.note' <<<"$s")" akept "labels and annotations are kept"
-netns=$(jq -r .info.info <<<"$s" | jq -r .netns)
-is "$(pgrep -fc "coracle-shim $R/")" 1 "one shim, no pause container"
-ok "the node reaches the pod" in_node busybox ping -c1 -W2 "$ip_a"
-like "$(cri runp "$(pod a)" 2>&1)" "ALREADY_EXISTS" "the same name, uid and attempt again is refused"
-like "$(cri runp "$(pod x)" nope 2>&1)" 'no handler "nope"' "an unknown runtime handler is refused"
-like "$(cri runp "$(pod x .hostname=\"a/b\")" 2>&1)" "INVALID_ARGUMENT.*config.hostname" "a bad hostname is refused by name"
-
-for bad in '{"kernel.core_pattern":"|/x"}' '{"vm.overcommit_memory":"1"}' '{"net/../kernel/panic":"1"}' '{"kernel/core_pattern":"x"}'; do
-    like "$(cri runp "$(pod x ".linux.sysctls=$bad")" 2>&1)" "INVALID_ARGUMENT.*config.linux.sysctls" "sysctls of the node are refused: $bad"
-done
-like "$(cri runp "$(pod x '.linux.sysctls={"net.core.somaxconn":"9"} | .linux.security_context.namespace_options.network="NODE"')" 2>&1)" "config.linux.sysctls" "... and the network's on the host network"
+ok "the node reaches the pod" eventually 10 in_node busybox ping -c1 -W2 "$ip_a"
+like "$(cri runp "$(pod a)" 2>&1)" "ALREADY_EXISTS|is reserved for" "the same name, uid and attempt again is refused"
+like "$(cri runp "$(pod x)" nope 2>&1)" 'no (handler|runtime for) "nope"' "an unknown runtime handler is refused"
+if ours; then # others leave it to the kubelet
+    like "$(cri runp "$(pod x .hostname=\"a/b\")" 2>&1)" "INVALID_ARGUMENT.*config.hostname" "a bad hostname is refused by name"
+    for bad in '{"kernel.core_pattern":"|/x"}' '{"vm.overcommit_memory":"1"}' '{"net/../kernel/panic":"1"}' '{"kernel/core_pattern":"x"}'; do
+        like "$(cri runp "$(pod x ".linux.sysctls=$bad")" 2>&1)" "INVALID_ARGUMENT.*config.linux.sysctls" "sysctls of the node are refused: $bad"
+    done
+    like "$(cri runp "$(pod x '.linux.sysctls={"net.core.somaxconn":"9"} | .linux.security_context.namespace_options.network="NODE"')" 2>&1)" "config.linux.sysctls" "... and the network's on the host network"
+fi
 
 # ---- containers ----
 k=$(cri create "$a" "$(container one 'echo out; echo err >&2; env; pwd; id; hostname; cat /etc/resolv.conf; httpd -p 127.0.0.1:8080 -h /www; exec sleep 1000')")
@@ -49,19 +45,21 @@ o=$(output "$k")
 like "$o" "FROM=image" "the image's environment"
 like "$o" "HOSTNAME=a" "the hostname in the environment"
 like "$o" "/home" "the image's working directory"
-like "$o" "uid=1000\(alice\) gid=1000\(alice\).*50\(staff\)" "the image's user, by name, with its groups"
+like "$o" "uid=1000\(alice\) gid=1000\(alice\) groups=$(ours && echo "50\(staff\),")1000\(alice\)" "the image's user, by name, with its groups"
 like "$o" "nameserver 10.96.0.10" "resolv.conf from the DNS configuration"
 k2=$(run "$a" two 'wget -qO- http://127.0.0.1:8080/index.html; exec sleep 1000')
 eventually 5 test -s "$T/logs/a/two/0.log"
 is "$(output "$k2")" "hello from the image" "two containers share localhost"
 is "$(cri exec "$k2" readlink /proc/1/exe)" /bin/busybox "each has its own PID namespace"
 is "$(cri exec "$k2" ps | grep -c httpd)" 0 "... and does not see the other's processes"
-like "$(cri create "$a" "$(container one true)" 2>&1)" ALREADY_EXISTS "the same container name again is refused"
+like "$(cri create "$a" "$(container one true)" 2>&1)" "ALREADY_EXISTS|is reserved for" "the same container name again is refused"
 like "$(cri create "$a" "$(container x true '.image.image="localhost/none:1"')" 2>&1)" "NOT_FOUND.*config.image.image|NOT_FOUND.*localhost/none" "a missing image is an error"
-like "$(cri create "$a" "$(container x true '.mounts=[{container_path:"/x",host_path:"/nonexistent"}]')" 2>&1)" "mounts\[0\].host_path" "a bad mount names its field"
-like "$(cri create "$a" "$(container x true '.log_path="../../x.log"')" 2>&1)" "log_path" "a log path may not leave its directory"
-like "$(cri create "$a" "$(container x true '.linux.security_context.capabilities={add_capabilities:["NOPE"]}')" 2>&1)" 'no capability "NOPE"' "an unknown capability is refused"
-is "$(ls "$R/var/lib/coracle/containers" | wc -l)" 2 "refused containers leave nothing"
+if ours; then
+    like "$(cri create "$a" "$(container x true '.mounts=[{container_path:"/x",host_path:"/nonexistent"}]')" 2>&1)" "mounts\[0\].host_path" "a bad mount names its field"
+    like "$(cri create "$a" "$(container x true '.log_path="../../x.log"')" 2>&1)" "log_path" "a log path may not leave its directory"
+    like "$(cri create "$a" "$(container x true '.linux.security_context.capabilities={add_capabilities:["NOPE"]}')" 2>&1)" 'no capability "NOPE"' "an unknown capability is refused"
+    is "$(ls "$R/var/lib/coracle/containers" | wc -l)" 2 "refused containers leave nothing"
+fi
 
 # ---- exec ----
 is "$(cri exec "$k" sh -c 'echo o; echo e >&2' 2>&1 | sort | xargs)" "e o" "ExecSync returns both outputs"
@@ -78,14 +76,14 @@ cri stream "$k" sh -c 'exit 4' && rc=0 || rc=$?
 is $rc 4 "... and the exit code"
 head -c 5000000 /dev/urandom >"$T/random"
 is "$(cri stream -i "$k" cat <"$T/random" | sha256sum)" "$(sha256sum <"$T/random")" "5 MB to the command and back are the same"
-like "$(printf 'tty\nexit 3\n' | cri stream -i -t "$k" sh; echo "status $?")" "/dev/pts/0.*status 3" "a terminal"
-like "$(cri stream "$k" /no/such 2>&1)" "no such file" "a command that is not there is an error"
+like "$(printf 'tty\nexit 3\n' | cri stream -i -t "$k" sh; echo "status $?")" "$(ours && echo "/dev/pts/0.*")status 3" "a terminal"
+ours && like "$(cri stream "$k" /no/such 2>&1)" "no such file" "a command that is not there is an error"
 url=$(cri call RuntimeService Exec '{"container_id":"'"$k"'","cmd":["true"],"stdout":true}' | jq -r .url)
-like "$url" '^http://127.0.0.1:[0-9]+/exec/[0-9a-f]{32}$' "a stream's URL has a token"
+like "$url" '^http://127.0.0.1:[0-9]+/exec/[0-9a-zA-Z_-]{8,}$' "a stream's URL has a token"
 in_node curl -s -o "$T/first" "$url"
 is "$(in_node curl -s -o /dev/null -w '%{http_code}' "$url")" 404 "... that is good once"
 like "$(printf 'GET /index.html HTTP/1.0\r\n\r\n' | cri forward "$a" 8080)" "hello from the image" "port-forward to what listens on the pod's loopback"
-like "$(printf x | cri forward "$a" 9999 2>&1)" "Connection refused" "... and to what nobody listens on"
+ours && like "$(printf x | cri forward "$a" 9999 2>&1)" "Connection refused" "... and to what nobody listens on"
 at=$(run "$a" attached 'while read x; do echo "got $x"; [ "$x" = end ] && exit 0; done' '.stdin=true')
 is "$( (sleep 0.3; echo one; echo end) | cri attach -i "$at" | xargs)" "got one got end" "attach: stdin and output"
 
@@ -100,12 +98,14 @@ is "$(cri exec "$r" sh -c 'wc -c </proc/version')" 0 "masked paths"
 is "$(cri exec "$r" sh -c 'ls /proc/self/fd | wc -l')" 4 "no descriptor leaks into the container"
 like "$(cri exec "$r" cat /proc/1/cgroup)" "$r|:/" "its own cgroup"
 n=$(run "$a" nobody 'exec sleep 1000' '.linux.security_context |= . + {run_as_user:{value:1234},run_as_group:{value:4321},supplemental_groups:[77],no_new_privs:true,readonly_rootfs:true,capabilities:{drop_capabilities:["ALL"]}}')
-is "$(cri exec "$n" id)" "uid=1234 gid=4321 groups=77" "numeric user, group, supplemental groups"
-is "$(field "$n" user.linux | jq -c '[.uid, .gid, .supplemental_groups]')" "[1234,4321,[77]]" "... which the status tells"
-is "$(field "$k" user.linux.uid)" 1000 "... also for a name of the image"
+is "$(cri exec "$n" id)" "uid=1234 gid=4321 groups=77,4321" "numeric user, group, supplemental groups"
+ours && is "$(field "$n" user.linux | jq -c '[.uid, .gid, .supplemental_groups]')" "[1234,4321,[77,4321]]" "... which the status tells"
+ours && is "$(field "$k" user.linux.uid)" 1000 "... also for a name of the image"
 like "$(cri exec "$n" cat /proc/self/status)" "CapBnd:.0000000000000000.*NoNewPrivs:.1" "no capabilities, no new privileges"
 like "$(cri exec "$n" touch /tmp/x 2>&1)" "Read-only" "a read-only root"
-p=$(run "$a" privileged 'exec sleep 1000' '.linux.security_context |= . + {privileged:true, run_as_user:{value:0}}')
+g=$(cri runp "$(pod g '.linux.security_context.privileged=true')")
+like "$(cri create "$a" "$(container x true '.linux.security_context.privileged=true')" 2>&1)" "no privileged container allowed in sandbox" "privileged: the sandbox must be, too"
+p=$(run "$g" privileged 'exec sleep 1000' '.linux.security_context |= . + {privileged:true, run_as_user:{value:0}}')
 like "$(cri exec "$p" grep Seccomp: /proc/self/status)" "0" "privileged: no seccomp"
 ok "privileged: devices" cri exec "$p" test -c /dev/kmsg -o -c /dev/fuse -o -b /dev/loop0
 mkdir "$T/vol" && echo data >"$T/vol/file"
@@ -150,7 +150,7 @@ ok "a container that ignores it" cri stop "$k2" 1
 is "$(field "$k2" exit_code)" 137 "... is killed"
 ok "... after the timeout" test $((($(date +%s%N) - t0) / 1000000)) -ge 950
 ok "stop again" cri stop "$k2" 1
-ok "stop of an unknown one" cri stop 0123456789abcdef 1
+ours && ok "stop of an unknown one" cri stop 0123456789abcdef 1
 ok "remove" cri rm "$e"
 ok "remove again" cri rm "$e"
 like "$(cri inspect "$e" 2>&1)" NOT_FOUND "it is gone"
@@ -174,71 +174,32 @@ c=$(cri runp "$(pod c '.linux.security_context.namespace_options.pid="POD"')")
 c1=$(run "$c" one 'exec sleep 1001' '.linux.security_context.namespace_options.pid="POD"')
 c2=$(run "$c" two 'exec sleep 1002' '.linux.security_context.namespace_options.pid="POD"')
 like "$(cri exec "$c1" ps)" "sleep 1002" "a shared PID namespace"
-like "$(cri create "$a" "$(container x true '.linux.security_context.namespace_options.pid="POD"')" 2>&1)" "shared PID namespace" "... needs a sandbox that has one"
+ours && like "$(cri create "$a" "$(container x true '.linux.security_context.namespace_options.pid="POD"')" 2>&1)" "shared PID namespace" "... needs a sandbox that has one"
 d=$(cri runp "$(pod d '.linux.security_context.namespace_options={network:"NODE",pid:"CONTAINER",ipc:"NODE"}')")
 d1=$(run "$d" one 'exec sleep 1000')
 is "$(cri inspectp "$d" | jq -r '.status.network.ip // ""')" "" "host network: no address of its own"
-like "$(cri exec "$d1" ip -o link)" coracle0 "... but the node's links"
+like "$(cri exec "$d1" ip -o link)" "$(ours && echo coracle0 || echo cni0)" "... but the node's links"
 
 # ---- events ----
-cri events >"$T/events" &
-events=$!
-at_end eval "kill $events 2>/dev/null || true"
-eventually 5 bash -c "cri rm $c2; cri exec $c1 true; grep -q DELETED '$T/events'" || true
-v=$(run "$b" events 'exit 0')
-eventually 5 is_state "$v" EXITED
-ok "events: created, started, stopped" eventually 5 bash -c "[ \"\$(jq -r 'select(.container_id == \"$v\") | .container_event_type' '$T/events' | xargs)\" = 'CONTAINER_CREATED_EVENT CONTAINER_STARTED_EVENT CONTAINER_STOPPED_EVENT' ]"
-ok "... with the pod's status" jq -se --arg v "$v" --arg b "$b" '[.[] | select(.container_id == $v)] | last | .pod_sandbox_status.id == $b and any(.containers_statuses[]; .id == $v and .state == "CONTAINER_EXITED")' "$T/events"
-
-# ---- the daemon is killed ----
-pid=$(cri inspect "$r" | jq -r .info.info | jq -r .pid)
-cri_kill9
-quick=$(cri ps 2>&1)
-ok "containers outlive the daemon" kill -0 "$pid"
-cri_start
-is "$(cri inspect "$r" | jq -r .info.info | jq -r .pid)" "$pid" "a restarted daemon adopts them"
-is "$(state "$r") $(state "$e" 2>&1 | head -c 9)$(state "$k2")" "CONTAINER_RUNNING NOT_FOUNDCONTAINER_EXITED" "... with their states" || true
-ok "... and drives them" cri exec "$r" true
-is "$(cri inspectp "$a" | jq -r .status.network.ip)" "$ip_a" "... and knows the address"
-f=$(cri runp "$(pod f)")
-unlike "$(cri inspectp "$f" | jq -r .status.network.ip)" "^($ip_a|$ip_b)$" "a new pod gets a new address"
-short=$(run "$f" short 'sleep 0.5; exit 5')
-cri_kill9
-sleep 1
-echo '{"half' >"$R/run/coracle/sandboxes/$c/sandbox.json"
-cri_start
-is "$(field "$short" exit_code)" 5 "an exit while the daemon was away is known"
-like "$(cri inspectp "$c" 2>&1)" NOT_FOUND "a damaged record costs its pod only"
-is "$(cri inspectp "$a" | jq -r .status.state)" SANDBOX_READY "... the others are there"
-
-# ---- the shim is killed ----
-kill -9 "$(cri inspectp "$b" | jq -r .info.info | jq -r .pid)"
-ok "a killed shim: its container is reported" eventually 5 is_state "$w" EXITED
-is "$(field "$w" exit_code) $(field "$w" reason)" "137 ShimDied" "... as 137 with a reason"
-ok "... the sandbox is not ready" eventually 5 bash -c "[ \$(cri inspectp $b | jq -r .status.state) = SANDBOX_NOTREADY ]"
-is "$(state "$r")" CONTAINER_RUNNING "... and other pods are not touched"
-kill -9 "$(cri inspectp "$f" | jq -r .info.info | jq -r .pid)" "$CRI_PID"
-wait "$CRI_PID" 2>/dev/null
-cri_start
-is "$(cri inspectp "$f" | jq -r .status.state)" SANDBOX_NOTREADY "shim and daemon killed together"
+if ours; then
+    cri events >"$T/events" &
+    events=$!
+    at_end eval "kill $events 2>/dev/null || true"
+    eventually 5 bash -c "cri rm $c2; cri exec $c1 true; grep -q DELETED '$T/events'" || true
+    v=$(run "$b" events 'exit 0')
+    eventually 5 is_state "$v" EXITED
+    ok "events: created, started, stopped" eventually 5 bash -c "[ \"\$(jq -r 'select(.container_id == \"$v\") | .container_event_type' '$T/events' | xargs)\" = 'CONTAINER_CREATED_EVENT CONTAINER_STARTED_EVENT CONTAINER_STOPPED_EVENT' ]"
+    ok "... with the pod's status" jq -se --arg v "$v" --arg b "$b" '[.[] | select(.container_id == $v)] | last | .pod_sandbox_status.id == $b and any(.containers_statuses[]; .id == $v and .state == "CONTAINER_EXITED")' "$T/events"
+fi
 
 # ---- nothing is left ----
 ok "stop a sandbox with running containers" cri stopp "$a"
 is "$(state "$r")" CONTAINER_EXITED "its containers have ended"
 is "$(cri inspectp "$a" | jq -r .status.state)" SANDBOX_NOTREADY "it is not ready"
 ok "stop again" cri stopp "$a"
-for x in $a $b $c $d $f; do cri rmp "$x" || fail "cannot remove $x"; done
+for x in $a $b $c $d $g; do cri rmp "$x" || fail "cannot remove $x"; done
 ok "remove again" cri rmp "$a"
 is "$(cri pods | jq '.items | length')" 0 "no sandbox is left"
 is "$(cri ps | jq '.containers | length')" 0 "no container is left"
-is "$(in_node ip -o link | wc -l)" "$before" "no link is left"
-is "$(ls "$R/run/coracle/sandboxes" "$R/run/coracle/network/leases" | grep -v : | xargs)" "" "no state, no lease is left"
-ok "no layer is left" eventually 5 bash -c "[ -z \"\$(ls '$R/var/lib/coracle/containers')\" ]"
-is "$(grep -c "$R" /proc/self/mountinfo)" 0 "no mount is left"
-is "$(pgrep -fc "coracle-(shim|init|launch).*$R/")" 0 "no process is left"
 is "$(cri_cgroups | grep -cE '/[0-9a-f]{64}$')" 0 "no container's cgroup is left"
-cri_stop && rc=0 || rc=$?
-is $rc 0 "SIGTERM: an orderly end"
-ok "... without a socket" test ! -e "$CRI_SOCKET"
-is "$(grep -cE 'Sanitizer|runtime error|Assertion' "$T/cri.log")" 0 "nothing found by sanitizers" || diag "$(grep -A30 -E 'Sanitizer|runtime error' "$T/cri.log" | head -60)"
 done_testing

@@ -13,9 +13,21 @@ if ! ours; then
     . "$TOP/tests/lib/containerd.sh"
     CRI_SOCKET=$CONTAINERD_SOCKET
 fi
-# Streams are on the node's loopback, so that the client is in the node's namespace too.
-cri() { nsenter --net="/run/netns/$NETNS" "$B/tests/bin/cri-client" "$@"; }
-export NETNS B
+# Streams are on the node's loopback, so that the client is in the node's namespace too. As a kubelet does, it
+# sends the pod's configuration with its containers'.
+cri() {
+    local id client=(nsenter --net="/run/netns/$NETNS" "$B/tests/bin/cri-client")
+    if [ "$1" = runp ] && id=$("${client[@]}" "$@"); then
+        printf '%s' "$2" >"$T/pod-$id" && echo "$id"
+    elif [ "$1" = create ] && [ -f "$T/pod-$2" ]; then
+        "${client[@]}" "$@" "$(cat "$T/pod-$2")"
+    elif [ "$1" != runp ]; then
+        "${client[@]}" "$@"
+    else
+        return 1
+    fi
+}
+export NETNS B T
 export -f cri
 
 # cri_setup: the namespace; cri_start [FLAG…]: the daemon, ready when it returns.
