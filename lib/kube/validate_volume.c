@@ -132,8 +132,12 @@ static void validate_projected(const json_t *v, const struct field_path *path,
 static void validate_ephemeral(const json_t *v, const struct field_path *path,
                                struct field_errors *errs)
 {
-    if (!json_object_get(v, "volumeClaimTemplate"))
-        field_required(errs, FIELD(path, "volumeClaimTemplate"), NULL);
+    const struct field_path *at = FIELD(path, "volumeClaimTemplate");
+    const json_t *claim = json_object_get(v, "volumeClaimTemplate");
+    if (claim)
+        validate_claim_spec(json_object_get(claim, "spec"), FIELD(at, "spec"), errs);
+    else
+        field_required(errs, at, NULL);
 }
 
 static void validate_image_volume(const json_t *v, const struct field_path *path,

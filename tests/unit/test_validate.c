@@ -292,6 +292,10 @@ static void pods_as_a_whole(_unused_ void **state)
          "\"DirectoryOrCreate\", \"Directory\", \"FileOrCreate\", \"File\", \"Socket\", "
          "\"CharDevice\", \"BlockDevice\", spec.volumes[0].hostPath.path: Invalid value: "
          "\"/a/../b\": must not contain '..']"},
+        {"{'spec':{'volumes':[{'name':'e','ephemeral':{'volumeClaimTemplate':{'spec':{"
+         "'accessModes':['ReadWriteOnce']}}}}]}}",
+         "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: "
+         "Required value"},
         {"{'spec':{'volumes':[{'name':'s','secret':{'defaultMode':512,'items':[{'key':'a b','path':"
          "'/abs'}]}}]}}",
          "[spec.volumes[0].secret.items[0].path: Invalid value: \"/abs\": must be a relative path, "
