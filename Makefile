@@ -106,7 +106,7 @@ $(B)/obj/%.o: %.c | $(GEN_H)
 # The schema text is embedded by the assembler, which reports no dependencies.
 $(B)/obj/lib/kube/schema_text.o: $(wildcard lib/kube/schema/*.schema)
 $(B)/obj/lib/kube/protobuf_text.o: lib/kube/protobuf.numbers
-$(B)/obj/apiserver/policy_text.o: apiserver/policy.text
+$(B)/obj/apiserver/auth/policy_text.o: apiserver/auth/policy.text
 
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)

@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <string.h>
 
-#include "apiserver/authz.h"
+#include "apiserver/auth/authz.h"
 #include "apiserver/change.h"
 #include "apiserver/objects.h"
-#include "apiserver/policy_reconcile.h"
+#include "apiserver/auth/policy_reconcile.h"
 #include "apiserver/service.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "kube/meta.h"

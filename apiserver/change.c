@@ -6,7 +6,7 @@
 
 #include "apiserver/namespaces.h"
 #include "apiserver/service.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/json.h"
 #include "kube/meta.h"
 #include "kube/status.h"

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "apiserver/plan.h"
+#include "apiserver/store/plan.h"
 #include "apiserver/server.h"
 
 enum verdict {

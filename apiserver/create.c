@@ -1,5 +1,5 @@
 /* The create verb. */
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
 #include "apiserver/server.h"

@@ -1,7 +1,7 @@
 /* The delete verb, and deletecollection as a list followed by deletions. */
 #include <string.h>
 
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/removal.h"
 #include "apiserver/reply.h"

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "apiserver/accounts.h"
+#include "apiserver/auth/accounts.h"
 #include "apiserver/reply.h"
 #include "base/digest.h"
 #include "base/json.h"

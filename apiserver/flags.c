@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "apiserver/authz.h"
+#include "apiserver/auth/authz.h"
 #include "base/strbuf.h"
 #include "base/times.h"
 

@@ -1,7 +1,7 @@
 /* The command line of coracle-apiserver: names are kube-apiserver's where it has the flag. */
 #pragma once
 
-#include "apiserver/accounts.h"
+#include "apiserver/auth/accounts.h"
 #include "base/options.h"
 
 struct flags {

@@ -2,7 +2,7 @@
 #include "apiserver/continue_token.h"
 #include "apiserver/reply.h"
 #include "apiserver/server.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 
 static void on_read(void *arg, int code, const struct store_range_result *result,
                     const struct error *err)

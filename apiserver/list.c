@@ -18,7 +18,7 @@
 #include "apiserver/reply.h"
 #include "apiserver/selection.h"
 #include "apiserver/server.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/json.h"
 
 struct list_op {

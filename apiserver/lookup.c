@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "apiserver/server.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 
 struct lookup {
     struct part {

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "apiserver/encoded.h"
+#include "apiserver/store/encoded.h"
 
 #define LOOKUP_MAX 4
 

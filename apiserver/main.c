@@ -3,16 +3,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "apiserver/accounts.h"
-#include "apiserver/authz.h"
+#include "apiserver/auth/accounts.h"
+#include "apiserver/auth/authz.h"
 #include "apiserver/bootstrap.h"
 #include "apiserver/documents.h"
 #include "apiserver/flags.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/server.h"
 #include "apiserver/service.h"
-#include "apiserver/store_etcd.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/store_etcd.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/daemon.h"
 #include "base/log.h"
 #include "net/grpc_core.h"

@@ -1,7 +1,7 @@
 /* The lifecycle of namespaces; see namespaces.h. */
 #include "apiserver/namespaces.h"
 
-#include "apiserver/peek.h"
+#include "apiserver/store/peek.h"
 #include "base/json.h"
 #include "kube/meta.h"
 #include "kube/status.h"

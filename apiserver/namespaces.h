@@ -1,7 +1,7 @@
 /* Namespaces as the place objects live in: they must exist, and not be on their way out. */
 #pragma once
 
-#include "apiserver/plan.h"
+#include "apiserver/store/plan.h"
 #include "apiserver/server.h"
 
 /* Adds to @plan that @ns stays as it is known, so that nothing can be created in a namespace that

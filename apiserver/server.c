@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "apiserver/authorize.h"
-#include "apiserver/authz.h"
+#include "apiserver/auth/authorize.h"
+#include "apiserver/auth/authz.h"
 #include "apiserver/change.h"
 #include "apiserver/documents.h"
 #include "apiserver/reply.h"

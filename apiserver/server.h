@@ -9,12 +9,12 @@
  */
 #pragma once
 
-#include "apiserver/authn.h"
-#include "apiserver/encoded.h"
+#include "apiserver/auth/authn.h"
+#include "apiserver/store/encoded.h"
 #include "apiserver/negotiate.h"
 #include "apiserver/request.h"
 #include "apiserver/routes.h"
-#include "apiserver/store.h"
+#include "apiserver/store/store.h"
 #include "base/loop.h"
 #include "kube/object.h"
 #include "net/http_server.h"

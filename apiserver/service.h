@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "apiserver/plan.h"
+#include "apiserver/store/plan.h"
 #include "apiserver/ranges.h"
 #include "apiserver/server.h"
 

@@ -12,7 +12,7 @@
 
 #include "apiserver/service.h"
 #include "apiserver/service_internal.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "kube/meta.h"

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/kubelet_proxy.h"
 #include "apiserver/objects.h"
 #include "apiserver/removal.h"

@@ -4,7 +4,7 @@
  */
 #include <errno.h>
 
-#include "apiserver/admission.h"
+#include "apiserver/admission/admission.h"
 #include "apiserver/objects.h"
 #include "apiserver/reply.h"
 #include "apiserver/server.h"

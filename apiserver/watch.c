@@ -19,7 +19,7 @@
 #include "apiserver/reply.h"
 #include "apiserver/selection.h"
 #include "apiserver/server.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/log.h"

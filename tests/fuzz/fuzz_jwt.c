@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "apiserver/accounts.h"
+#include "apiserver/auth/accounts.h"
 #include "base/json.h"
 #include "base/strbuf.h"
 #include "kube/jwt.h"

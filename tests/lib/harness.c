@@ -7,11 +7,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "apiserver/accounts.h"
-#include "apiserver/authz.h"
+#include "apiserver/auth/accounts.h"
+#include "apiserver/auth/authz.h"
 #include "apiserver/documents.h"
 #include "apiserver/kubelet_proxy.h"
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "lib/memstore.h"

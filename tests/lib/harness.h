@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "apiserver/accounts.h"
+#include "apiserver/auth/accounts.h"
 #include "apiserver/server.h"
 #include "apiserver/service.h"
 

@@ -1,11 +1,11 @@
 /*
- * An in-memory store (apiserver/store.h) for unit tests and fuzzing: revisions, transactions and
- * watches as the real one has them, history kept until it is compacted. Answers come on a later
+ * An in-memory store (apiserver/store/store.h) for unit tests and fuzzing: revisions, transactions
+ * and watches as the real one has them, history kept until it is compacted. Answers come on a later
  * turn of the loop.
  */
 #pragma once
 
-#include "apiserver/store.h"
+#include "apiserver/store/store.h"
 
 struct store *memstore_new(struct loop *loop);
 /* Every call from now on fails with @code (-ECONNREFUSED …); 0: works again. */

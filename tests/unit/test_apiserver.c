@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "apiserver/watch_cache.h"
+#include "apiserver/store/watch_cache.h"
 #include "base/json.h"
 #include "lib/harness.h"
 #include "lib/memstore.h"

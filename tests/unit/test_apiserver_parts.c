@@ -5,7 +5,7 @@
 #include <errno.h>
 
 #include "apiserver/continue_token.h"
-#include "apiserver/encoded.h"
+#include "apiserver/store/encoded.h"
 #include "apiserver/negotiate.h"
 #include "apiserver/ranges.h"
 #include "apiserver/request.h"

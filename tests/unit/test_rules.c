@@ -1,15 +1,16 @@
-/* apiserver/rules.c, policy.c and rbac.c: what a rule allows, what rules cover, and how fast. */
+/* apiserver/auth/rules.c, policy.c and rbac.c: what a rule allows, what rules cover, and how fast.
+ */
 #include "lib/test.h"
 
 #include <errno.h>
 #include <time.h>
 
-#include "apiserver/authz.h"
-#include "apiserver/node_refs.h"
-#include "apiserver/policy.h"
-#include "apiserver/policy_reconcile.h"
-#include "apiserver/rbac.h"
-#include "apiserver/rules.h"
+#include "apiserver/auth/authz.h"
+#include "apiserver/auth/node_refs.h"
+#include "apiserver/auth/policy.h"
+#include "apiserver/auth/policy_reconcile.h"
+#include "apiserver/auth/rbac.h"
+#include "apiserver/auth/rules.h"
 #include "base/json.h"
 #include "kube/meta.h"
 #include "lib/harness.h"

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "apiserver/store_etcd.h"
+#include "apiserver/store/store_etcd.h"
 #include "base/strbuf.h"
 #include "lib/etcd-members.h"
 
