@@ -93,6 +93,8 @@ static int put_process(const struct launch_process *p, struct strbuf *out, struc
         if (p->seccomp_len == 0 || p->seccomp_len > LAUNCH_SECCOMP_MAX || p->seccomp_len % 8)
             return error_set_field(err, -EINVAL, "seccomp", "filter of %zu bytes", p->seccomp_len);
         tlv_put(out, LT_SECCOMP, p->seccomp, p->seccomp_len);
+        if (p->seccomp_flags)
+            tlv_put_u64(out, LT_SECCOMP_FLAGS, p->seccomp_flags);
     }
     tlv_put_string(out, LT_APPARMOR, p->apparmor);
     for (size_t i = 0; i < p->n_rlimits; i++) {

@@ -80,9 +80,10 @@ struct launch_process {
     /* Bits by capability number (capabilities.h). */
     uint64_t cap_bounding, cap_effective, cap_permitted, cap_inheritable, cap_ambient;
     bool no_new_privs;
-    const void *seccomp;  /* array of struct sock_filter (seccomp.h); NULL: unconfined */
-    size_t seccomp_len;   /* bytes */
-    const char *apparmor; /* profile to take at exec; NULL: unconfined */
+    const void *seccomp;    /* array of struct sock_filter (seccomp.h); NULL: unconfined */
+    size_t seccomp_len;     /* bytes */
+    unsigned seccomp_flags; /* SECCOMP_FILTER_FLAG_LOG, …_SPEC_ALLOW */
+    const char *apparmor;   /* profile to take at exec; NULL: unconfined */
     const struct launch_rlimit *rlimits;
     size_t n_rlimits;
     int64_t oom_score_adj; /* -1000 … 1000; INT64_MIN: leave */

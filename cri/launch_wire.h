@@ -32,6 +32,7 @@ enum launch_tag {
     LT_TTY,
     LT_TTY_COLUMNS,
     LT_TTY_ROWS,
+    LT_SECCOMP_FLAGS,
     /* the container */
     LT_LOWERDIR = 60,
     LT_UPPERDIR,

@@ -28,7 +28,9 @@ int seccomp_cache_default(struct seccomp_cache *cache, uint64_t capabilities,
                           const struct strbuf **ret, struct error *err);
 void seccomp_cache_done(struct seccomp_cache *cache);
 
-/* Appends the filter of a profile in the OCI runtime specification's JSON form ("Localhost"). Names
- * of system calls that this kernel's architecture does not have are skipped. -EINVAL names the
- * field. */
-int seccomp_from_json(const char *json, size_t len, struct strbuf *out, struct error *err);
+/* Appends the filter of a profile in the OCI runtime specification's JSON form ("Localhost"), and
+ * the flags that seccomp(2) is to be given. Names of system calls that this kernel's architectures
+ * do not have are skipped; calls newer than all it names fail with ENOSYS where its default action
+ * denies. -EINVAL, -E2BIG name the field. */
+int seccomp_from_json(const char *json, size_t len, struct strbuf *out, unsigned *ret_flags,
+                      struct error *err);

@@ -85,7 +85,7 @@ static int load_profile(struct arena *a, const char *path, struct launch_process
     _cleanup_strbuf_ struct strbuf filter = STRBUF_INIT;
     int r = fs_read(path, PROFILE_SIZE_MAX, &json, err);
     if (r == 0)
-        r = seccomp_from_json(strbuf_text(&json), json.len, &filter, err);
+        r = seccomp_from_json(strbuf_text(&json), json.len, &filter, &ret->seccomp_flags, err);
     if (r == 0 && !filter.len)
         r = error_set(err, -EINVAL, "empty");
     if (r < 0)

@@ -1,5 +1,6 @@
 /* Decodes the launch specification; see launch_wire.h. Everything is bounded here. */
 #include <errno.h>
+#include <linux/seccomp.h>
 #include <string.h>
 
 #include "base/tlv.h"
@@ -221,6 +222,10 @@ static int decode_process(const struct tlv_item *i, struct launch_process *p, st
         p->seccomp = i->data;
         p->seccomp_len = i->len;
         return i->len && i->len % 8 == 0 && i->len <= LAUNCH_SECCOMP_MAX ? 0 : -EINVAL;
+    case LT_SECCOMP_FLAGS:
+        r = number(i, SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &v);
+        p->seccomp_flags = (unsigned)v;
+        return r;
     case LT_APPARMOR:
         return text(i, &p->apparmor);
     case LT_RLIMIT:

@@ -119,7 +119,7 @@ static int load_filter(const struct launch_process *p, struct error *err)
         .len = (unsigned short)(p->seccomp_len / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)p->seccomp,
     };
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0)
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, p->seccomp_flags, &prog) < 0)
         return error_errno(err, -errno, "load the seccomp filter");
     return 0;
 }

@@ -157,7 +157,8 @@ static void cache(_unused_ void **state)
 static int from_json(const char *json, struct strbuf *f, struct error *err)
 {
     strbuf_truncate(f, 0);
-    return seccomp_from_json(json, strlen(json), f, err);
+    unsigned flags;
+    return seccomp_from_json(json, strlen(json), f, &flags, err);
 }
 
 static void json_profiles(_unused_ void **state)
@@ -175,15 +176,178 @@ static void json_profiles(_unused_ void **state)
     assert_int_equal(call(&f, "read", 0), ALLOWED);
     assert_int_equal(call(&f, "socket", AF_INET), DENIED);
     assert_int_equal(call(&f, "socket", AF_UNIX), ALLOWED);
+}
 
-    assert_int_equal(from_json("{\"defaultAction\":\"SCMP_ACT_WHAT\"}", &f, &err), -EINVAL);
-    assert_string_equal(err.field, "defaultAction");
-    assert_int_equal(from_json("{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":"
-                               "[\"read\"],\"action\":\"SCMP_ACT_NOTIFY\"}]}",
-                               &f, &err),
-                     -EINVAL);
-    assert_string_equal(err.field, "syscalls[0]");
+#define RULE(text)  "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[" text "]}"
+#define READ(extra) RULE("{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\"" extra "}")
+#define ARG(text)   READ(",\"args\":[{" text "}]")
+
+/* Each says which field it is. */
+static void bad_profiles(_unused_ void **state)
+{
+    static const struct {
+        const char *json, *field;
+    } cases[] = {
+        {"{}", "defaultAction"},
+        {"{\"defaultAction\":\"SCMP_ACT_WHAT\"}", "defaultAction"},
+        {"{\"defaultAction\":7}", "defaultAction"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}", "defaultErrnoRet"},
+        {"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":4096}", "defaultErrnoRet"},
+        {"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":-1}", "defaultErrnoRet"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":{}}", "syscalls"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"x86_64\"]}", "architectures"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"SCMP_ARCH_PDP11\"]}",
+         "architectures"},
+        {"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"SECCOMP_FILTER_FLAG_NO\"]}", "flags"},
+        {RULE("{\"names\":[\"read\"],\"action\":\"SCMP_ACT_NOTIFY\"}"), "syscalls[0].action"},
+        {RULE("{\"names\":[\"read\"]}"), "syscalls[0].action"},
+        {RULE("{\"action\":\"SCMP_ACT_ALLOW\"}"), "syscalls[0]"},
+        {RULE("7"), "syscalls[0]"},
+        {READ(",\"errnoRet\":1"), "syscalls[0].errnoRet"},
+        {READ("},{\"names\":[3],\"action\":\"SCMP_ACT_ALLOW\""), "syscalls[1]"},
+        {READ(",\"includes\":{\"caps\":[\"CAP_SYS_ADMIN\"]}"), "syscalls[0]"},
+        {ARG("\"index\":6,\"value\":1,\"op\":\"SCMP_CMP_EQ\""), "syscalls[0].args[0]"},
+        {ARG("\"index\":0,\"value\":1,\"op\":\"==\""), "syscalls[0].args[0]"},
+        {ARG("\"index\":0,\"value\":-1,\"op\":\"SCMP_CMP_EQ\""), "syscalls[0].args[0]"},
+        {ARG("\"index\":0,\"op\":\"SCMP_CMP_EQ\""), "syscalls[0].args[0]"},
+    };
+    _cleanup_strbuf_ struct strbuf f = STRBUF_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = ERROR_INIT;
+        if (from_json(cases[i].json, &f, &err) != -EINVAL || !str_eq(err.field, cases[i].field))
+            fail_msg("%s: %s: %s", cases[i].json, err.field, err.text);
+        if (!strstr(err.text, cases[i].field))
+            fail_msg("%s does not name %s", err.text, cases[i].field);
+        assert_int_equal(f.len, 0);
+    }
+    struct error err = ERROR_INIT;
     assert_true(from_json("{", &f, &err) < 0);
+}
+
+static void argument_operators(_unused_ void **state)
+{
+    static const struct {
+        const char *op;
+        bool below, at, above; /* of 100 */
+    } cases[] = {
+        {"SCMP_CMP_LT", true, false, false}, {"SCMP_CMP_LE", true, true, false},
+        {"SCMP_CMP_EQ", false, true, false}, {"SCMP_CMP_NE", true, false, true},
+        {"SCMP_CMP_GE", false, true, true},  {"SCMP_CMP_GT", false, false, true},
+    };
+    _cleanup_strbuf_ struct strbuf f = STRBUF_INIT;
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *json =
+            str_printf(ARG("\"index\":0,\"value\":100,\"op\":\"%s\""), cases[i].op);
+        assert_int_equal(from_json(json, &f, &err), 0);
+        assert_int_equal(call(&f, "read", 99), cases[i].below ? ALLOWED : DENIED);
+        assert_int_equal(call(&f, "read", 100), cases[i].at ? ALLOWED : DENIED);
+        assert_int_equal(call(&f, "read", 101), cases[i].above ? ALLOWED : DENIED);
+        assert_int_equal(call(&f, "read", UINT64_C(1) << 32), cases[i].above ? ALLOWED : DENIED);
+    }
+    assert_int_equal(
+        from_json(ARG("\"index\":0,\"value\":240,\"valueTwo\":16,\"op\":\"SCMP_CMP_MASKED_EQ\""),
+                  &f, &err),
+        0);
+    assert_int_equal(call(&f, "read", 0x101f), ALLOWED);
+    assert_int_equal(call(&f, "read", 0x30), DENIED);
+    /* Two conditions: on two arguments both must hold, on one argument either. */
+    assert_int_equal(from_json(ARG("\"index\":0,\"value\":3,\"op\":\"SCMP_CMP_GT\"},{\"index\":1,"
+                                   "\"value\":6,\"op\":\"SCMP_CMP_LT\""),
+                               &f, &err),
+                     0);
+    assert_int_equal(call(&f, "read", 2), DENIED);
+    assert_int_equal(call(&f, "read", 5), ALLOWED);
+    assert_int_equal(call(&f, "read", 7), DENIED);
+    assert_int_equal(from_json(ARG("\"index\":0,\"value\":3,\"op\":\"SCMP_CMP_EQ\"},{\"index\":0,"
+                                   "\"value\":6,\"op\":\"SCMP_CMP_EQ\""),
+                               &f, &err),
+                     0);
+    assert_int_equal(call(&f, "read", 3), ALLOWED);
+    assert_int_equal(call(&f, "read", 6), ALLOWED);
+    assert_int_equal(call(&f, "read", 4), DENIED);
+}
+
+static uint32_t by_number(const struct strbuf *f, uint32_t arch, int nr)
+{
+    struct seccomp_data data = {.nr = nr, .arch = arch};
+    return run(f, &data);
+}
+
+/* A call newer than all that a profile names does not exist, in each of its architectures; one that
+ * the profile could have named is denied as it says. */
+static void newer_than_the_profile(_unused_ void **state)
+{
+    _cleanup_strbuf_ struct strbuf f = STRBUF_INIT;
+    struct error err = ERROR_INIT;
+    const uint32_t native = seccomp_arch_native();
+    assert_int_equal(from_json("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":13,"
+                               "\"syscalls\":[{\"names\":[\"read\",\"openat2\"],"
+                               "\"action\":\"SCMP_ACT_ALLOW\"}]}",
+                               &f, &err),
+                     0);
+    assert_int_equal(call(&f, "openat2", 0), ALLOWED);
+    assert_int_equal(call(&f, "pidfd_open", 0), SECCOMP_RET_ERRNO | 13);
+    assert_int_equal(call(&f, "faccessat2", 0), MISSING);
+    /* What it denies by name is known to it, also when that is its default. */
+    assert_int_equal(from_json("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":["
+                               "\"process_madvise\"],\"action\":\"SCMP_ACT_ERRNO\"},{\"names\":["
+                               "\"read\"],\"action\":\"SCMP_ACT_ALLOW\"}]}",
+                               &f, &err),
+                     0);
+    assert_int_equal(call(&f, "process_madvise", 0), DENIED);
+    assert_int_equal(call(&f, "faccessat2", 0), DENIED);
+    assert_int_equal(call(&f, "epoll_pwait2", 0), MISSING);
+    /* Killing is denying; allowing and tracing are not. */
+    static const struct {
+        const char *action;
+        uint32_t expected;
+    } cases[] = {{"SCMP_ACT_KILL_PROCESS", MISSING},
+                 {"SCMP_ACT_TRAP", MISSING},
+                 {"SCMP_ACT_TRACE", SECCOMP_RET_TRACE | EPERM},
+                 {"SCMP_ACT_LOG", SECCOMP_RET_LOG},
+                 {"SCMP_ACT_ALLOW", ALLOWED}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_free_ char *json =
+            str_printf("{\"defaultAction\":\"%s\",\"syscalls\":[{\"names\":["
+                       "\"read\"],\"action\":\"SCMP_ACT_ERRNO\"}]}",
+                       cases[i].action);
+        assert_int_equal(from_json(json, &f, &err), 0);
+        assert_int_equal(by_number(&f, native, 590), cases[i].expected);
+        assert_int_equal(call(&f, "read", 0), DENIED);
+    }
+    if (native != SCMP_ARCH_X86_64)
+        return;
+    assert_int_equal(from_json("{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"architectures\":["
+                               "\"SCMP_ARCH_X86_64\",\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\","
+                               "\"SCMP_ARCH_S390X\"],\"syscalls\":[{\"names\":[\"read\",\"statx\"],"
+                               "\"action\":\"SCMP_ACT_ALLOW\"}]}",
+                               &f, &err),
+                     0);
+    assert_int_equal(by_number(&f, native, 332), ALLOWED); /* statx */
+    assert_int_equal(by_number(&f, native, 333), MISSING);
+    assert_int_equal(by_number(&f, AUDIT_ARCH_I386, 333), DENIED); /* preadv */
+    assert_int_equal(by_number(&f, AUDIT_ARCH_I386, 383), ALLOWED);
+    assert_int_equal(by_number(&f, AUDIT_ARCH_I386, 384), MISSING);
+    assert_int_equal(by_number(&f, native, 0x40000000 + 332), ALLOWED);
+    assert_int_equal(by_number(&f, native, 0x40000000 + 331), DENIED);
+    assert_int_equal(by_number(&f, native, 0x40000000 + 333), MISSING);
+    /* Without its architecture a call kills. */
+    assert_int_equal(from_json(READ(""), &f, &err), 0);
+    assert_int_equal(by_number(&f, native, 0), ALLOWED);
+    assert_int_equal(by_number(&f, AUDIT_ARCH_I386, 3), SECCOMP_RET_KILL_THREAD);
+    assert_int_equal(by_number(&f, native, 0x40000000), SECCOMP_RET_KILL_THREAD);
+}
+
+static void flags(_unused_ void **state)
+{
+    static const char json[] =
+        "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"SECCOMP_FILTER_FLAG_TSYNC\","
+        "\"SECCOMP_FILTER_FLAG_LOG\",\"SECCOMP_FILTER_FLAG_SPEC_ALLOW\"]}";
+    _cleanup_strbuf_ struct strbuf f = STRBUF_INIT;
+    unsigned got = 0;
+    assert_int_equal(seccomp_from_json(json, strlen(json), &f, &got, NULL), 0);
+    assert_int_equal(got, SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW);
 }
 
 static void capability_names(_unused_ void **state)
@@ -207,6 +371,10 @@ int main(void)
         cmocka_unit_test(unknown_calls),
         cmocka_unit_test(cache),
         cmocka_unit_test(json_profiles),
+        cmocka_unit_test(bad_profiles),
+        cmocka_unit_test(argument_operators),
+        cmocka_unit_test(newer_than_the_profile),
+        cmocka_unit_test(flags),
         cmocka_unit_test(capability_names),
     };
     return RUN_TESTS(tests);
