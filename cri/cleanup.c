@@ -15,6 +15,7 @@
 #include "base/fs.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
+#include "cri/apparmor.h"
 #include "cri/groups.h"
 #include "cri/shim_client.h"
 
@@ -72,10 +73,16 @@ static int remove_network(const struct runtime_options *o, struct error *err)
     return network_cleanup(&no, err);
 }
 
+/* Once nobody is left whom it confines. */
+static int unload_profile(const struct runtime_options *o, struct error *err)
+{
+    return apparmor_unload(o->root, "/sys", err);
+}
+
 int runtime_cleanup(const struct runtime_options *o, struct error *err)
 {
     static int (*const steps[])(const struct runtime_options *o, struct error *err) = {
-        kill_shims, remove_cgroups, remove_network, remove_mounts};
+        kill_shims, remove_cgroups, remove_network, remove_mounts, unload_profile};
     int first = refuse_if_running(o, err);
     if (first < 0)
         return first;

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "cri/adopt.h"
+#include "cri/apparmor.h"
 #include "cri/api.h"
 #include "cri/container.h"
 #include "cri/events.h"
@@ -174,6 +175,19 @@ static void on_adopted(struct runtime *rt)
     free(start);
 }
 
+static void on_profile(void *arg)
+{
+    struct runtime *rt = arg;
+    if (--rt->adopting == 0)
+        rt->adopted(rt);
+}
+
+static void load_profile(struct runtime *rt)
+{
+    rt->apparmor = apparmor_new(rt->loop, rt->opts->root, "/sys");
+    rt->adopting += apparmor_load(rt->apparmor, on_profile, rt);
+}
+
 int runtime_start(struct loop *loop, const struct runtime_options *opts,
                   void (*ready)(void *arg, int code, const struct error *err), void *arg,
                   struct runtime **ret, struct error *err)
@@ -199,6 +213,7 @@ int runtime_start(struct loop *loop, const struct runtime_options *opts,
     rt->start = mem_zalloc(sizeof(*rt->start));
     *rt->start = (struct start){ready, arg};
     userns_probe(rt);
+    load_profile(rt);
     adopt_begin(rt);
     return 0;
 }
@@ -208,6 +223,7 @@ struct runtime *runtime_free(struct runtime *rt)
     if (!rt)
         return NULL;
     seccomp_cache_done(&rt->filters);
+    rt->apparmor = apparmor_free(rt->apparmor);
     rt->streaming = streaming_free(rt->streaming);
     rt->events = events_free(rt->events);
     (void)rpc_server_free(rt->server);

@@ -19,6 +19,7 @@
 #include "net/cri.pb-c.h"
 #include "net/grpc_server.h"
 
+struct apparmor;
 struct events;
 struct groups;
 struct layers;
@@ -64,6 +65,7 @@ struct runtime {
     struct layers *layers; /* layer_usage.h */
     struct streaming *streaming;
     struct seccomp_cache filters;
+    struct apparmor *apparmor;
     char *userns_problem; /* why pods cannot have user namespaces here; NULL: they can */
 
     struct map sandboxes;  /* id → struct sandbox */

@@ -246,6 +246,7 @@ void sandbox_spec_pod(const struct sandbox *s, struct arena *a, struct spec_pod 
         .share_pid = s->share_pid,
         .userns = s->userns,
         .filters = &s->rt->filters,
+        .apparmor = s->rt->apparmor,
     };
     if (!s->host_ipc) {
         _cleanup_free_ char *shm = shim_shm_path(s->dir);

@@ -166,7 +166,8 @@ static int process(struct arena *a, const Runtime__V1__ContainerConfig *config,
         p->oom_score_adj = config->linux->resources->oom_score_adj;
     if ((r = spec_user(a, sc, image->user, p, err)) < 0 ||
         (r = spec_capabilities(sc, p, err)) < 0 ||
-        (r = spec_seccomp(a, pod->filters, sc, p, err)) < 0)
+        (r = spec_seccomp(a, pod->filters, sc, p, err)) < 0 ||
+        (r = apparmor_profile(pod->apparmor, sc, &p->apparmor, err)) < 0)
         return r;
     spec->privileged = sc->privileged;
     spec->host_network = pod->host_network;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "cri/apparmor.h"
 #include "cri/arena.h"
 #include "cri/image/store.h"
 #include "cri/launch_spec.h"
@@ -23,6 +24,7 @@ struct spec_pod {
     bool share_pid;  /* the pod has a PID namespace to share */
     struct userns userns;
     struct seccomp_cache *filters; /* compiled profiles */
+    struct apparmor *apparmor;     /* NULL: none */
 };
 
 struct spec_root {

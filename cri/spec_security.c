@@ -121,31 +121,10 @@ static int old_seccomp(struct arena *a, struct seccomp_cache *filters, const cha
                            SECURITY "seccomp_profile_path: \"%s\" is no profile", profile);
 }
 
-static int apparmor(const Runtime__V1__LinuxContainerSecurityContext *sc,
-                    struct launch_process *ret, struct error *err)
-{
-    const Runtime__V1__SecurityProfile *p = sc->apparmor;
-    if (!p || p->profile_type == RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Unconfined ||
-        sc->privileged)
-        return 0;
-    if (!fs_exists("/sys/kernel/security/apparmor") && !fs_exists("/sys/module/apparmor"))
-        return error_set_field(
-            err, -ENOTSUP, SECURITY "apparmor",
-            "an AppArmor profile was asked for, and this kernel has no AppArmor");
-    if (p->profile_type != RUNTIME__V1__SECURITY_PROFILE__PROFILE_TYPE__Localhost)
-        return error_set_field(err, -ENOTSUP, SECURITY "apparmor",
-                               "the runtime's default AppArmor profile is not supported yet");
-    ret->apparmor = p->localhost_ref;
-    return 0;
-}
-
 int spec_seccomp(struct arena *a, struct seccomp_cache *filters,
                  const Runtime__V1__LinuxContainerSecurityContext *sc, struct launch_process *ret,
                  struct error *err)
 {
-    int r = apparmor(sc, ret, err);
-    if (r < 0)
-        return r;
     if (sc->privileged)
         return 0;
     const Runtime__V1__SecurityProfile *p = sc->seccomp;
