@@ -253,7 +253,7 @@ install: all install-etcd-client ## install to $(DESTDIR)$(prefix)
 	install -m 755 $(B)/bin/coracle $(DESTDIR)$(bindir)/
 	install -m 755 $(filter $(B)/libexec/%,$(PROGRAMS)) $(DESTDIR)$(libexecdir)/coracle/
 	for u in manifests/systemd/*.service; do [ -e "$$u" ] || continue; \
-	  sed 's|@bindir@|$(bindir)|g' "$$u" > $(DESTDIR)$(unitdir)/$${u##*/}; done
+	  sed 's|@bindir@|$(bindir)|g; s|@libexecdir@|$(libexecdir)|g' "$$u" > $(DESTDIR)$(unitdir)/$${u##*/}; done
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(bindir)/coracle $(DESTDIR)$(prefix)/lib/libcoracle-etcd.a \
