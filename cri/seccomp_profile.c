@@ -126,7 +126,7 @@ static int add_rule(struct seccomp_filter *f, const json_t *j, size_t number, un
                     struct error *err)
 {
     struct conditions c = {.n = 0};
-    uint32_t action;
+    uint32_t action = 0;
     _cleanup_free_ char *rule = str_printf("syscalls[%zu]", number);
     _cleanup_free_ char *prefix = str_printf("%s.", rule);
     int r;
@@ -213,7 +213,7 @@ int seccomp_from_json(const char *json, size_t len, struct strbuf *out, unsigned
     _cleanup_json_ json_t *j = json_parse(json, len, err);
     if (!j)
         return -EINVAL;
-    uint32_t fallback;
+    uint32_t fallback = 0;
     unsigned total = 0;
     int r = check_lists(j, err);
     if (r == 0)

@@ -88,6 +88,19 @@ refused '.mounts=[{container_path:"/x",host_path:"/tmp",recursive_read_only:true
 refused '.mounts=[{container_path:"/x",host_path:"/tmp",readonly:true,recursive_read_only:true,propagation:"PROPAGATION_HOST_TO_CONTAINER"}]' 'mounts\[0\].recursive_read_only' "... or with propagation"
 cri rm "$m"
 
+# ---- a container that tries to move another's mounts ----
+mkdir "$T/swap"
+S='container_path:"/v",host_path:"'"$T/swap"'"'
+w=$(run "$a" swapper 'while :; do ln -s / /v/dir; rm -f /v/dir; mkdir /v/dir; rmdir /v/dir; done 2>/dev/null' "$USER0 | .mounts=[{$S}]")
+started=0
+for i in {1..15}; do
+    r=$(run "$a" "race$i" 'exec sleep 1000' "$USER0 | .mounts=[{$S},{container_path:\"/v/dir/coracle-race-$$\",host_path:\"$T/v1\"}]" 2>"$T/race") && started=$((started + 1))
+    cri rm "${r:-$(cri ps | jq -r --arg n "race$i" '.containers[] | select(.metadata.name == $n) | .id')}"
+done
+diag "$started of 15 started"
+ok "a target that is swapped for a link all the time is in the container or nowhere" test ! -e "/coracle-race-$$" -a $started -gt 0
+cri rm "$w"
+
 # ---- who it is ----
 # Each line: what run_as_… and groups are, and what id says of it.
 n=0
