@@ -20,7 +20,7 @@ like "$OWN" '^coracle-default-[0-9a-f]{12}$' "the default profile is loaded, und
 printf '%s\n' 'profile coracle-test {' ' file,' ' network,' ' capability,' ' deny /tmp/denied w,' ' signal,' '}' | apparmor_parser -rK 2>/dev/null || bail "cannot load a profile"
 NODE='.linux.security_context.namespace_options.network="NODE"'
 APPARMOR='.linux.security_context.apparmor'
-a=$(cri runp "$(pod a "$NODE")")
+a=$(cri runp "$(pod a "$NODE | .linux.security_context.privileged=true")")
 current() { cri exec "$1" cat /proc/self/attr/current; }
 start() { run "$a" "$1" 'exec sleep 10000' "$NODE | $2"; }
 

@@ -11,8 +11,7 @@ install -m 755 "$B/tests/image/inspect" "$T/bb/bin/inspect"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 cri_start
 cri_import "$T/bb.tar" >/dev/null || bail "import"
-POD_CONFIG=$(pod a)
-a=$(cri runp "$POD_CONFIG")
+a=$(cri runp "$(pod a)")
 SECCOMP='.linux.security_context.seccomp'
 start() { run "$a" "$1" 'exec sleep 1000' "$2"; }
 inspect() { cri exec "$1" inspect "${@:2}" 2>&1; }
@@ -72,7 +71,7 @@ fi
 # ---- what is refused (containerd leaves it to runc) ----
 refused() { # NAME JSON REGEX DESCRIPTION
     printf '%s\n' "$2" >"$T/$1.json"
-    like "$(create "$a" "$(container "$1" true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"$T/$1.json\"}")" 2>&1)" "$3" "$4"
+    like "$(cri create "$a" "$(container "$1" true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"$T/$1.json\"}")" 2>&1)" "$3" "$4"
 }
 RULE='{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["dup"],"action":"SCMP_ACT_ERRNO"'
 if ours; then
@@ -82,14 +81,14 @@ if ours; then
     refused bad4 "$RULE"'}],"architectures":["PDP11"]}' 'architectures\[0\]: "PDP11"' "... an architecture"
     refused bad5 "$RULE"',"errnoRet":5000}]}' 'syscalls\[0\].errnoRet' "... a number"
     refused bad6 "$RULE"'}' 'seccomp profile .*bad6.json' "... that is no JSON"
-    like "$(create "$a" "$(container x true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"$T/none.json\"}")" 2>&1)" "NOT_FOUND.*$T/none.json" "one that is not there"
-    like "$(create "$a" "$(container x true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"none.json\"}")" 2>&1)" 'INVALID_ARGUMENT.*localhost_ref: "none.json" is not absolute' "a relative path"
+    like "$(cri create "$a" "$(container x true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"$T/none.json\"}")" 2>&1)" "NOT_FOUND.*$T/none.json" "one that is not there"
+    like "$(cri create "$a" "$(container x true "$SECCOMP={profile_type:\"Localhost\",localhost_ref:\"none.json\"}")" 2>&1)" 'INVALID_ARGUMENT.*localhost_ref: "none.json" is not absolute' "a relative path"
 fi
 
 # ---- AppArmor where there is none ----
 if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ]; then
     for type in RuntimeDefault Localhost; do
-        like "$(create "$a" "$(container x true '.linux.security_context.apparmor={profile_type:"'$type'",localhost_ref:"'${type/RuntimeDefault/}'"}')" 2>&1)" '(this kernel has no AppArmor|apparmor is not supported)' "AppArmor: $type needs it"
+        like "$(cri create "$a" "$(container x true '.linux.security_context.apparmor={profile_type:"'$type'",localhost_ref:"'${type/RuntimeDefault/}'"}')" 2>&1)" '(this kernel has no AppArmor|apparmor is not supported)' "AppArmor: $type needs it"
     done
     n=$(start noarmor '.linux.security_context.apparmor={profile_type:"Unconfined"}')
     ok "... Unconfined does not" is_state "$n" RUNNING

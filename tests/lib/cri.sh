@@ -83,13 +83,10 @@ container() {
           linux: {security_context: {namespace_options: {pid: "CONTAINER"}, seccomp: {profile_type: "RuntimeDefault"},
             masked_paths: ["/proc/version", "/proc/no/such"], readonly_paths: ["/proc/sys"]}}} | '"${3:-.}"
 }
-# create POD CONFIG: with $POD_CONFIG, the sandbox's, where a test sets it, as the kubelet does and
-# containerd needs.
-create() { cri create "$1" "$2" ${POD_CONFIG:+"$POD_CONFIG"}; }
 # run POD NAME COMMAND [JQ]: creates and starts, prints the id.
 run() {
     local id
-    id=$(create "$1" "$(container "$2" "$3" "${4:-.}")") && cri start "$id" && echo "$id"
+    id=$(cri create "$1" "$(container "$2" "$3" "${4:-.}")") && cri start "$id" && echo "$id"
 }
 state() { cri inspect "$1" | jq -r .status.state; }
 is_state() { [ "$(state "$1")" = "CONTAINER_$2" ]; }
