@@ -147,6 +147,8 @@ int members_extract(struct stream_source *source, int dirfd, json_t **ret, struc
         code = error_set(err, -ENOTSUP, "this libarchive reads no gzip, zstd or tar");
     else if (archive_read_open(r->archive, r, NULL, read_source, NULL))
         code = archive_failed(r, err);
+    else if (archive_filter_count(r->archive) > FILTERS_MAX)
+        code = error_set(err, -EINVAL, "the archive is compressed more than once");
     if (!code)
         code = extract_all(r, dirfd, list, err);
     if (r->archive)

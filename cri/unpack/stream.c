@@ -117,6 +117,8 @@ static int open_raw(struct layer_stream *s, struct error *err)
     int r = archive_read_open(a, s, NULL, read_compressed, NULL);
     if (r == ARCHIVE_OK)
         r = archive_read_next_header(a, &entry);
+    if (archive_filter_count(a) > FILTERS_MAX)
+        return error_set(err, -EINVAL, "the layer is compressed more than once");
     if (r == ARCHIVE_EOF) /* nothing at all: an empty layer */
         s->raw_ended = true;
     else if (r != ARCHIVE_OK) {

@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "cri/unpack/recipe.h"
 
+#define FILTERS_MAX 2 /* of libarchive: one that decompresses, and the source itself */
+
 /* Where compressed bytes come from. Returns the count (0 at the end) or -errno with @err. */
 struct stream_source {
     ssize_t (*read)(struct stream_source *source, void *buf, size_t size, struct error *err);
