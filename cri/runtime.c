@@ -108,11 +108,13 @@ static int open_images(struct runtime *rt, struct error *err)
     _cleanup_free_ char *docker_config = str_eq(rt->opts->docker_config, "")
                                              ? NULL
                                              : daemon_path(rt->opts->root, rt->opts->docker_config);
+    _cleanup_free_ char *archives = daemon_path(rt->opts->root, "/var/lib/coracle/images.d");
     const struct image_service_options so = {.loop = rt->loop,
                                              .store = rt->images,
                                              .insecure = &rt->opts->insecure,
                                              .registries = registries,
-                                             .docker_config = docker_config};
+                                             .docker_config = docker_config,
+                                             .archives = archives};
     rt->image_service = image_service_new(&so);
     return 0;
 }
@@ -170,6 +172,8 @@ static void on_adopted(struct runtime *rt)
     struct error err = ERROR_INIT;
     struct start *start = rt->start;
     int r = rpc_server_start(rt->server, &err);
+    if (r == 0)
+        image_service_load_archives(rt->image_service);
     rt->start = NULL;
     start->ready(start->arg, r, &err);
     free(start);

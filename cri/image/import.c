@@ -230,27 +230,21 @@ void import_end(struct import *im)
     flush(im);
 }
 
-static int start_worker(struct import *im, struct error *err)
+/* The worker reads the archive from @fd. */
+static int start_worker(struct import *im, int fd, struct error *err)
 {
-    int fds[2];
     _cleanup_free_ char *dir = fs_join(im->dir, "members");
     if (mkdir(dir, 0700) < 0)
         return error_errno(err, -errno, "%s", dir);
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return error_errno(err, -errno, "cannot make a pipe");
-    (void)fcntl(fds[1], F_SETFL, O_NONBLOCK);
-    (void)fcntl(fds[1], F_SETPIPE_SZ, 1 << 20); /* fewer switches; the default does too */
-    im->pipe = fds[1];
     const char *args[] = {"members", NULL};
     struct worker_spec spec = {
-        .args = args, .dir = dir, .fds = fds, .n_fds = 1, .deadline_ms = MEMBERS_DEADLINE_MS};
+        .args = args, .dir = dir, .fds = &fd, .n_fds = 1, .deadline_ms = MEMBERS_DEADLINE_MS};
     im->worker = worker_start(im->table->store, &spec, on_members, im, err);
-    (void)close(fds[0]);
     return im->worker ? 0 : err->code;
 }
 
-struct import *import_start(struct ingest_table *table, const char *name,
-                            const struct import_ops *ops, void *arg, struct error *err)
+static struct import *make_import(struct ingest_table *table, const char *name,
+                                  const struct import_ops *ops, void *arg, struct error *err)
 {
     struct import *im = mem_zalloc(sizeof(*im));
     im->table = table;
@@ -260,7 +254,31 @@ struct import *import_start(struct ingest_table *table, const char *name,
     im->name = str_dup(name);
     loop_deferred_init(&im->next, table->store->loop, on_next, im);
     im->dir = store_tmp_new(table->store, err);
-    if (!im->dir || start_worker(im, err))
+    return im->dir ? im : import_cancel(im);
+}
+
+struct import *import_start(struct ingest_table *table, const char *name,
+                            const struct import_ops *ops, void *arg, struct error *err)
+{
+    struct import *im = make_import(table, name, ops, arg, err);
+    int fds[2];
+    if (!im)
+        return NULL;
+    if (pipe2(fds, O_CLOEXEC) < 0) {
+        (void)error_errno(err, -errno, "cannot make a pipe");
         return import_cancel(im);
-    return im;
+    }
+    (void)fcntl(fds[1], F_SETFL, O_NONBLOCK);
+    (void)fcntl(fds[1], F_SETPIPE_SZ, 1 << 20); /* fewer switches; the default does too */
+    im->pipe = fds[1];
+    int r = start_worker(im, fds[0], err);
+    (void)close(fds[0]);
+    return r ? import_cancel(im) : im;
+}
+
+struct import *import_file(struct ingest_table *table, int fd, const struct import_ops *ops,
+                           void *arg, struct error *err)
+{
+    struct import *im = make_import(table, NULL, ops, arg, err);
+    return im && start_worker(im, fd, err) ? import_cancel(im) : im;
 }

@@ -139,12 +139,22 @@ static struct store_layer **held_layers(const struct ingest *in)
     return layers;
 }
 
+static int put_blobs(struct ingest *in, struct error *err)
+{
+    struct image_store *store = in->table->store;
+    int r = store_blob_put(store, in->config_digest, in->config, in->config_len, err);
+    return r ? r : store_blob_put(store, in->manifest_digest, in->manifest, in->manifest_len, err);
+}
+
 static struct image *put_records(struct ingest *in, struct error *err)
 {
     struct image_store *store = in->table->store;
     _cleanup_free_ struct store_layer **layers = held_layers(in);
-    struct image *image =
-        store_image_put(store, in->config_digest, in->manifest_digest, layers, in->n_layers, err);
+    /* If it was removed meanwhile, its blobs went with it. */
+    if (!store_image_listed(store, in->config_digest) && put_blobs(in, err))
+        return NULL;
+    struct image *image = store_image_put(store, in->config_digest, in->manifest_digest, layers,
+                                          in->n_layers, in->names[0], err);
     for (char **name = in->names; image && *name; name++)
         if (store_reference_put(store, *name, image, err))
             return NULL;
@@ -184,6 +194,16 @@ static void on_synced(const json_t *answer, const struct error *failure, void *a
         ingest_fail(in, &err);
 }
 
+/* Whether the image's records are in place, but perhaps not on disk yet. */
+static bool syncs_elsewhere(const struct ingest *in, const struct image *image)
+{
+    LIST_FOR_EACH(e, &in->table->active) {
+        if (LIST_ENTRY(e, struct ingest, entry)->image == image)
+            return true;
+    }
+    return false;
+}
+
 static void commit(struct ingest *in)
 {
     struct image_store *store = in->table->store;
@@ -191,12 +211,18 @@ static void commit(struct ingest *in)
     _cleanup_strbuf_ struct strbuf config = STRBUF_INIT; /* a damaged one is written again */
     if (store_image_known(store, in->config_digest, in->names) &&
         store_blob_get(store, in->config_digest, &config, NULL) == 0) {
-        finish(in, map_get(&store->images, in->config_digest), NULL);
+        struct image *image = map_get(&store->images, in->config_digest);
+        if (!syncs_elsewhere(in, image)) {
+            finish(in, image, NULL);
+            return;
+        }
+        in->image = image_ref(image);
+        if (start_sync(in, &err))
+            ingest_fail(in, &err);
         return;
     }
     _cleanup_free_ struct store_layer **layers = held_layers(in);
-    if (store_blob_put(store, in->config_digest, in->config, in->config_len, &err) ||
-        store_blob_put(store, in->manifest_digest, in->manifest, in->manifest_len, &err) ||
+    if (put_blobs(in, &err) ||
         store_image_stage(store, in->config_digest, in->manifest_digest, layers, in->n_layers,
                           in->names, &err) ||
         start_sync(in, &err))

@@ -54,6 +54,7 @@ static void image_message_init(struct image_message *out, struct image_store *st
     out->m.repo_digests = image->digests;
     out->m.n_repo_digests = count_strings(image->digests);
     out->m.size = image->size;
+    out->m.pinned = image->pinned;
     out->spec.image = (char *)image->id;
     out->m.spec = &out->spec;
     struct image_config config;
@@ -303,6 +304,8 @@ struct image_service *image_service_new(const struct image_service_options *opti
     ingest_table_init(&service->table, options->store);
     service->puller = puller_new(&service->table, options->loop, options->insecure,
                                  options->registries, options->docker_config);
+    if (options->archives)
+        service->preload = preload_new(&service->table, options->archives);
     list_init(&service->pulls);
     list_init(&service->imports);
     list_init(&service->exports);
@@ -317,9 +320,16 @@ struct image_service *image_service_free(struct image_service *service)
         pull_call_free(LIST_ENTRY(e, struct pull_call, entry));
     image_service_stop_imports(service);
     image_service_stop_exports(service);
+    (void)preload_free(service->preload);
     (void)puller_free(service->puller);
     free(service);
     return NULL;
+}
+
+void image_service_load_archives(struct image_service *service)
+{
+    if (service->preload)
+        preload_start(service->preload);
 }
 
 void image_service_register(struct image_service *service, struct rpc_server *server)

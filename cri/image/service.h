@@ -16,12 +16,16 @@ struct image_service_options {
     const struct option_list *insecure; /* registries spoken to over plain HTTP; borrowed */
     const char *registries;             /* path of registries.yaml (registries.h); may be NULL */
     const char *docker_config;          /* path of docker's config.json; may be NULL */
+    const char *archives;               /* the directory of archives (preload.h); may be NULL */
 };
 
 struct image_service *image_service_new(const struct image_service_options *options);
 /* Ends what runs; call after the gRPC server is gone. Returns NULL. */
 struct image_service *image_service_free(struct image_service *service);
 DEFINE_CLEANUP(struct image_service *, image_service_free);
+
+/* Begins to load the directory of archives, once the socket is served. */
+void image_service_load_archives(struct image_service *service);
 
 /* Adds every method of both services to @server, which must not outlive @service. */
 void image_service_register(struct image_service *service, struct rpc_server *server);

@@ -4,6 +4,7 @@
 #include "cri/image/store_private.h"
 
 #include "cri/image/ingest.h"
+#include "cri/image/preload.h"
 #include "cri/image/pull.h"
 #include "cri/image/service.h"
 #include "net/cri.pb-c.h"
@@ -14,6 +15,7 @@ struct image_service {
     struct image_store *store;
     struct ingest_table table;
     struct puller *puller;
+    struct preload *preload;             /* NULL: no directory of archives */
     struct list pulls, imports, exports; /* calls under way */
 };
 

@@ -98,8 +98,8 @@ static int sweep(struct image_store *store, struct error *err)
 
 static int make_dirs(struct image_store *store, struct error *err)
 {
-    static const char *const names[] = {"blobs/sha256", "images", "references", "layers/empty",
-                                        "quarantine"};
+    static const char *const names[] = {"blobs/sha256", "images",       "references",
+                                        "pins",         "layers/empty", "quarantine"};
     /* Only root passes: layers hold setuid programs and other people's secrets. What is above is
      * not ours alone. */
     _cleanup_free_ char *above = str_dup(store->dir);
@@ -131,6 +131,7 @@ struct image_store *image_store_open(struct loop *loop, const struct image_store
     store->layers.free_value = free;
     store->images.free_value = free_image_value;
     store->references.free_value = free_reference_value;
+    store->pins.free_value = store_pin_free;
     if (make_dirs(store, err) || take_lock(store, err) || sweep(store, err))
         return image_store_free(store);
     store_load(store);

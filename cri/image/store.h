@@ -8,6 +8,8 @@
  *   blobs/sha256/<hex>         manifests and configs, verified
  *   images/<hex>.json          one image; <hex> is the digest of its config, the image's ID
  *   references/<hex>.json      one name → image; <hex> is the digest of the name
+ *   pins/<hex>.json            one file → the images that came with it and are not to be collected;
+ *                              <hex> is the digest of the file's path
  *   layers/<n>/layer.json      one unpacked layer: chain ID, diff ID, parent, size
  *   layers/<n>/fs/             its tree, with overlayfs whiteouts
  *   layers/<n>/recipe          how its tar is made again for an export (cri/unpack/recipe.h)
@@ -71,6 +73,8 @@ struct image {
     size_t n_layers;
     struct map uses; /* who uses it (container IDs) */
     int64_t created; /* when it came into the store, nanoseconds since the epoch */
+    bool named;      /* came with names: without any it is gone */
+    bool pinned;     /* came with a file that is still there: the kubelet does not collect it */
     bool removed;    /* has no names and is no longer listed; lives until its last use ends */
 };
 struct image *image_ref(struct image *image);
@@ -100,9 +104,11 @@ void image_store_unuse(struct image_store *store, const char *image_id, const ch
 /* From now on unused layers may be removed. */
 void image_store_ready(struct image_store *store);
 
-/* Removes a name, or with an ID the image with all its names, as RemoveImage of the CRI. An image
- * without names is gone; its layers are removed when no other image and no container uses them.
- * Success when there is no such image. -errno when a record could not be removed. */
+/* Removes an image as RemoveImage of the CRI: with an ID all its names, with a digest's name
+ * ("repository@sha256:…") all those of that repository, with a tag that tag, and with a
+ * repository's last tag its digests, which came with it. An image without names is gone; its layers
+ * are removed when no other image and no container uses them. A pinned image is removed like any
+ * other. Success when there is no such image. -errno when a record could not be removed. */
 int image_store_remove(struct image_store *store, const char *name, struct error *err);
 
 /* ---- what a container needs of an image ---- */

@@ -100,6 +100,7 @@ static const char *load_image(struct image_store *store, const json_t *j, const 
     struct image *image = store_image_new(id);
     (void)snprintf(image->manifest, sizeof(image->manifest), "%s", manifest);
     image->created = json_path_int(j, "created", 0);
+    image->named = json_path_bool(j, "named", false);
     image->removed = json_path_bool(j, "removed", false);
     if (!load_chain(store, j, image)) {
         (void)image_unref(image);
@@ -129,7 +130,7 @@ static const char *load_reference(struct image_store *store, const json_t *j)
     return NULL;
 }
 
-enum record_kind { RECORD_LAYER, RECORD_IMAGE, RECORD_REFERENCE };
+enum record_kind { RECORD_LAYER, RECORD_IMAGE, RECORD_REFERENCE, RECORD_PIN };
 
 static void load_record(struct image_store *store, enum record_kind kind, const char *path,
                         const char *name)
@@ -146,6 +147,7 @@ static void load_record(struct image_store *store, enum record_kind kind, const 
     _cleanup_json_ json_t *j = json_parse_file(path, RECORD_BYTES_MAX, &err);
     const char *why = !j                     ? error_text(&err)
                       : kind == RECORD_IMAGE ? load_image(store, j, name)
+                      : kind == RECORD_PIN   ? store_pin_load(store, j)
                                              : load_reference(store, j);
     if (why)
         quarantine(store, path, why);
@@ -218,7 +220,13 @@ void store_load(struct image_store *store)
     load_dir(store, "images", RECORD_IMAGE);
     load_dir(store, "references", RECORD_REFERENCE);
     sort_images(store);
+    load_dir(store, "pins", RECORD_PIN);
     sweep_blobs(store);
-    MAP_FOR_EACH(e, &store->images)
-        store_names_changed(store, map_value(e));
+    MAP_FOR_EACH(e, &store->images) {
+        struct image *image = map_value(e);
+        store_names_changed(store, image);
+        /* Cut off between its record and its names, or between the last of them and its record. */
+        if (image->named && !image->tags[0] && !image->digests[0])
+            image->removed = true;
+    }
 }

@@ -25,6 +25,13 @@ struct store_reference {
     char image[IMAGE_ID_MAX];
 };
 
+/* A file whose images are pinned. */
+struct store_pin {
+    uint64_t size;
+    int64_t mtime; /* nanoseconds since the epoch */
+    char **images; /* IDs, NULL-terminated */
+};
+
 struct image_store {
     struct loop *loop;
     char *dir, *layers_dir, *tmp_dir, *worker;
@@ -34,6 +41,7 @@ struct image_store {
     struct map layers;            /* chain ID → struct store_layer */
     struct map images;            /* ID → struct image */
     struct map references;        /* name → struct store_reference */
+    struct map pins;              /* path of a file → struct store_pin */
     struct worker_server *server; /* runs the jobs (worker.h); NULL while there is nothing to do */
     unsigned jobs;                /* under way there */
     struct strbuf trash;          /* names in tmp/ to be removed, each ended by a NUL */
@@ -72,13 +80,29 @@ int store_image_stage(struct image_store *store, const char *id, const char *man
                       struct error *err);
 /* Returns a borrowed image; one that is there stays as it is. NULL with @err. */
 struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
-                              struct store_layer *const *layers, size_t n_layers,
+                              struct store_layer *const *layers, size_t n_layers, bool named,
                               struct error *err);
-/* Points @name at the image; a name that pointed elsewhere moves. */
+/* Points @name at the image; a name that pointed elsewhere moves, and an image that lost its last
+ * one goes. */
 int store_reference_put(struct image_store *store, const char *name, struct image *image,
                         struct error *err);
-/* Whether the image is there and all @names (NULL-terminated) are its own already. */
+/* Whether the image is there, not removed. */
+bool store_image_listed(const struct image_store *store, const char *id);
+/* Whether it is there and all @names (NULL-terminated) are its own already. */
 bool store_image_known(const struct image_store *store, const char *id, char *const *names);
+
+/* Says that the file @path, as it is with @size and @mtime, holds @images. Durable. */
+int store_pin_put(struct image_store *store, const char *path, const struct store_pin *pin,
+                  struct error *err);
+/* The file is gone: its images are pinned no longer. */
+void store_pin_drop(struct image_store *store, const char *path);
+/* NULL when the record is no good. For store_pin.c and loading. */
+const char *store_pin_load(struct image_store *store, const json_t *j);
+void store_pin_free(void *pin);
+/* Makes image->pinned of every image. */
+void store_pins_changed(struct image_store *store);
+/* The place of a record whose name is the digest of @key. The caller frees. */
+char *store_record_path(const struct image_store *store, const char *sub, const char *key);
 
 /* Loading, from store_load.c. */
 void store_load(struct image_store *store);

@@ -85,6 +85,7 @@ struct image_store *image_store_free(struct image_store *store)
     (void)worker_cancel(store->removal); /* the next opening sweeps what is left */
     (void)worker_server_free(store->server);
     strbuf_done(&store->trash);
+    map_clear(&store->pins);
     map_clear(&store->references);
     map_clear(&store->images);
     map_clear(&store->layers);
@@ -256,6 +257,8 @@ static json_t *image_record(const struct image *image, bool removed)
     add_text(j, "id", image->id);
     add_text(j, "manifest", image->manifest);
     (void)json_object_set_new(j, "created", json_integer(image->created));
+    if (image->named)
+        (void)json_object_set_new(j, "named", json_true());
     if (removed)
         (void)json_object_set_new(j, "removed", json_true());
     for (size_t i = 0; i < image->n_layers; i++)
@@ -265,11 +268,12 @@ static json_t *image_record(const struct image *image, bool removed)
 }
 
 static struct image *make_image(const char *id, const char *manifest,
-                                struct store_layer *const *layers, size_t n_layers)
+                                struct store_layer *const *layers, size_t n_layers, bool named)
 {
     struct image *image = store_image_new(id);
     (void)snprintf(image->manifest, sizeof(image->manifest), "%s", manifest);
     image->created = time_now_nano();
+    image->named = named;
     image->chain = mem_zalloc((n_layers + 1) * sizeof(*image->chain));
     for (size_t i = 0; i < n_layers; i++) {
         memcpy(image->chain[i], layers[i]->chain, IMAGE_ID_MAX);
@@ -287,6 +291,13 @@ static json_t *reference_record(const char *name, const char *image)
     return j;
 }
 
+char *store_record_path(const struct image_store *store, const char *sub, const char *key)
+{
+    char hex[SHA256_HEX_LEN + 1];
+    sha256_hex(key, strlen(key), hex);
+    return record_path(store, sub, hex);
+}
+
 static void reference_hex(const char *name, char hex[SHA256_HEX_LEN + 1])
 {
     sha256_hex(name, strlen(name), hex);
@@ -298,7 +309,7 @@ static bool names_image(const struct image_store *store, const char *name, const
     return reference && str_eq(reference->image, image);
 }
 
-static bool listed(const struct image_store *store, const char *id)
+bool store_image_listed(const struct image_store *store, const char *id)
 {
     const struct image *image = map_get(&store->images, id);
     return image && !image->removed;
@@ -309,7 +320,14 @@ bool store_image_known(const struct image_store *store, const char *id, char *co
     for (; *names; names++)
         if (!names_image(store, *names, id))
             return false;
-    return listed(store, id);
+    return store_image_listed(store, id);
+}
+
+/* Whether the record that is there says less than what comes. */
+static bool needs_record(const struct image_store *store, const char *id, bool named)
+{
+    const struct image *image = map_get(&store->images, id);
+    return !image || image->removed || (named && !image->named);
 }
 
 int store_image_stage(struct image_store *store, const char *id, const char *manifest,
@@ -317,8 +335,9 @@ int store_image_stage(struct image_store *store, const char *id, const char *man
                       struct error *err)
 {
     int r = 0;
-    if (!listed(store, id)) {
-        _cleanup_(image_unrefp) struct image *image = make_image(id, manifest, layers, n_layers);
+    if (needs_record(store, id, *names)) {
+        _cleanup_(image_unrefp) struct image *image =
+            make_image(id, manifest, layers, n_layers, *names);
         _cleanup_json_ json_t *j = image_record(image, false);
         r = stage_record(store, "images", digest_digits(id), id, j, err);
     }
@@ -332,13 +351,15 @@ int store_image_stage(struct image_store *store, const char *id, const char *man
 }
 
 struct image *store_image_put(struct image_store *store, const char *id, const char *manifest,
-                              struct store_layer *const *layers, size_t n_layers, struct error *err)
+                              struct store_layer *const *layers, size_t n_layers, bool named,
+                              struct error *err)
 {
     struct image *there = map_get(&store->images, id);
-    if (there && !there->removed)
+    if (!needs_record(store, id, named))
         return there;
     _cleanup_(image_unrefp) struct image *image =
-        there ? image_ref(there) : make_image(id, manifest, layers, n_layers);
+        there ? image_ref(there) : make_image(id, manifest, layers, n_layers, named);
+    image->named = image->named || named;
     _cleanup_json_ json_t *j = image_record(image, false);
     if (publish_record(store, "images", digest_digits(id), id, j, err))
         return NULL;
@@ -347,6 +368,7 @@ struct image *store_image_put(struct image_store *store, const char *id, const c
         for (size_t i = 0; i < n_layers; i++)
             layers[i]->images++;
         map_set(&store->images, id, image_ref(image));
+        store_pins_changed(store);
     }
     return image;
 }
@@ -367,10 +389,13 @@ int store_reference_put(struct image_store *store, const char *name, struct imag
     struct store_reference reference = {.name = str_dup(name)};
     (void)snprintf(reference.image, sizeof(reference.image), "%s", image->id);
     map_set(&store->references, name, mem_dup(&reference, sizeof(reference)));
-    if (before)
-        store_names_changed(store, before);
     store_names_changed(store, image);
-    return 0;
+    if (!before)
+        return 0;
+    store_names_changed(store, before);
+    return before->named && !before->removed && !before->tags[0] && !before->digests[0]
+               ? store_image_drop(store, before, err)
+               : 0;
 }
 
 static void add_string(char ***list, size_t *count, const char *s)
@@ -409,9 +434,7 @@ void store_names_changed(struct image_store *store, struct image *image)
 
 static int drop_reference(struct image_store *store, const char *name, struct error *err)
 {
-    char hex[SHA256_HEX_LEN + 1];
-    reference_hex(name, hex);
-    _cleanup_free_ char *path = str_printf("%s/references/%s.json", store->dir, hex);
+    _cleanup_free_ char *path = store_record_path(store, "references", name);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_errno(err, -errno, "cannot remove %s", path);
     (void)map_remove(&store->references, name);
@@ -446,14 +469,40 @@ int store_image_drop(struct image_store *store, struct image *image, struct erro
     return 0;
 }
 
-static int drop_names(struct image_store *store, const char *image_id, struct error *err)
+/* How much of a name is the repository's: what is before the tag or the digest. */
+static size_t repository_length(const char *name)
 {
+    const char *at = strchr(name, '@'), *slash = strrchr(name, '/');
+    const char *tag = at ? NULL : strrchr(slash ? slash : name, ':');
+    return at ? (size_t)(at - name) : tag ? (size_t)(tag - name) : strlen(name);
+}
+
+static bool same_repository(const char *a, const char *b)
+{
+    size_t n = repository_length(a);
+    return n == repository_length(b) && !strncmp(a, b, n);
+}
+
+static bool has_other_tag(const struct image *image, const char *name)
+{
+    for (char **tag = image->tags; *tag; tag++)
+        if (!str_eq(*tag, name) && same_repository(*tag, name))
+            return true;
+    return false;
+}
+
+/* Drops @name and what goes with it; NULL: every name of the image. */
+static int drop_names(struct image_store *store, const struct image *image, const char *name,
+                      struct error *err)
+{
+    bool alone = name && !strchr(name, '@') && has_other_tag(image, name);
     MAP_FOR_EACH(e, &store->references) {
         const struct store_reference *r = map_value(e);
-        if (!str_eq(r->image, image_id))
+        if (!str_eq(r->image, image->id) ||
+            (name && !(alone ? str_eq(r->name, name) : same_repository(r->name, name))))
             continue;
-        _cleanup_free_ char *name = str_dup(r->name);
-        int code = drop_reference(store, name, err);
+        _cleanup_free_ char *own = str_dup(r->name);
+        int code = drop_reference(store, own, err);
         if (code)
             return code;
     }
@@ -471,15 +520,11 @@ int image_store_remove(struct image_store *store, const char *name, struct error
         text = image_reference_text(&ref);
         image_reference_done(&ref);
     }
-    /* A tag among others goes alone. The last tag takes the digest names with it: they came with
-     * a pull of that tag, and the CRI's callers mean the image. */
-    bool by_tag = text && map_has(&store->references, text) && !strchr(text, '@');
-    if (by_tag && image->tags[0] && image->tags[1]) {
-        int r = drop_reference(store, text, err);
-        store_names_changed(store, image);
-        return r;
-    }
-    int r = drop_names(store, image->id, err);
+    /* What is no name of the store is (a part of) an ID. */
+    bool is_name = text && names_image(store, text, image->id);
+    int r = drop_names(store, image, is_name ? text : NULL, err);
     store_names_changed(store, image);
-    return r ? r : store_image_drop(store, image, err);
+    if (r || image->tags[0] || image->digests[0])
+        return r;
+    return store_image_drop(store, image, err);
 }

@@ -114,9 +114,9 @@ is "$(other import "$T/out.tar" | cut -d' ' -f2)" "coracle.local/link:v1" "is ex
 like "$(images export "$T/out.tar" coracle.local/twice:v1 2>&1)" "^DATA_LOSS: .*blobs/sha256/[0-9a-f]{64}: it is not what it was" "a layer that held the same file twice cannot be, and that is said"
 
 # ---- while the image goes ----
-(images export - coracle.local/good:v1 coracle.local/hello:v1; echo $? >"$T/status") | { sleep 2; cat; } >"$T/late.tar" &
+(images export - coracle.local/good:v1 coracle.local/hello:v1; echo $? >"$T/status") | { head -c 1; touch "$T/begun"; sleep 2; cat; } >"$T/late.tar" &
 late=$!
-sleep 0.5
+eventually 60 test -e "$T/begun"
 images remove "$GOOD"
 wait $late
 is "$(cat "$T/status") $(other import "$T/late.tar" | grep -c "$GOOD")" "0 1" "an image that is removed meanwhile still comes whole"

@@ -91,8 +91,13 @@ is "$(images pull token.test/x:v1 user:secret)" "$ID" "a mirror with a token ser
 like "$(curl -s "http://$bad/log" | grep '^token scope=repository:token' | tail -1)" "nobody" "does not get the request's credentials"
 images remove "$ID"
 is "$(images pull ca.test/hello:v1)" "$ID" "a mirror with a certificate authority of its own"
+images remove "$ID"
+is "$(images pull 127.0.0.2:$tls_port/hello:v1)" "$ID" "its authority for the registry itself too"
 like "$(images pull none.test/nothing:v1 2>&1)" "127.0.0.1:1/v2/nothing.*$REGISTRY/v2/nothing/manifests/v1: 404.*https://none.test/v2/nothing" \
     "when all fail, each endpoint and its answer are named"
+mirrors <<<"configs: {\"127.0.0.2:$tls_port\": {tls: {insecure_skip_verify: true}}}"
+images remove "$ID"
+is "$(images pull 127.0.0.2:$tls_port/hello:v1)" "$ID" "a certificate that is not looked at, when registries.yaml says so"
 echo 'mirrors: {a.test: {endpoints: []}}' | mirrors
 like "$(images pull "$REGISTRY/lib/hello:v1" 2>&1)" "^INVALID_ARGUMENT: .*registries.yaml: mirrors.a.test.endpoints is not known" "a wrong registries.yaml names the field"
 rm "$T/etc/coracle/registries.yaml"

@@ -38,6 +38,10 @@ is "$(images status "$ID" | grep -c '^tag')" 0 "a pull by digest makes no tag"
 is "$(images pull "$REGISTRY/lib/hello:v1")" "$ID" "pull again: nothing to fetch"
 push "$hello" lib/hello:docker --format v2s2
 is "$(images pull "$REGISTRY/lib/hello:docker" | cut -c1-7)" "sha256:" "a Docker schema 2 manifest"
+skopeo copy -q --dest-decompress "oci-archive:$(testimage busybox)" "dir:$T/plain"
+skopeo copy -q --dest-tls-verify=false --format oci --dest-compress-format zstd "dir:$T/plain" "docker://$REGISTRY/zstd/busybox:v1"
+like "$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/zstd/busybox:v1")" 'layer.v1.tar\+zstd' "a layer in zstd"
+is "$(images pull "$REGISTRY/zstd/busybox:v1")" "$(images status coracle.local/busybox:v1 | sed -n 's/^id //p')" "is the same image"
 like "$(images pull "$REGISTRY/lib/none:v1" 2>&1)" "^NOT_FOUND: .*/v2/lib/none/manifests/v1: 404" "no such image: the endpoint and its answer are named"
 like "$(images pull "$REGISTRY/lib/hello:none" 2>&1)" "^NOT_FOUND: " "no such tag"
 like "$(images pull "$REGISTRY/lib/hello@sha256:$(printf '%064d' 0)" 2>&1)" "^NOT_FOUND: " "no such digest"
@@ -151,6 +155,18 @@ images remove "$ID"
 { timeout -s KILL 1 "$B/tests/bin/images" "$T/run/coracle/cri.sock" pull "$bad/slow:v1"; } 2>/dev/null
 ok "a pull whose caller is gone ends" eventually 5 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"
 ok "its download too" eventually 10 eval "curl -s http://$bad/log | grep -q 'slow.*broken'"
+images pull "$bad/slow:v1" >"$T/killed" 2>&1 &
+puller=$!
+job() { pgrep -P "$(pgrep -P "$CRI" -f 'coracle-unpack serve$')"; }
+ok "layers are unpacked by a child of the worker" eventually 20 job
+ok "confined" eventually 20 eval 'grep -q "^Seccomp:.*2" /proc/$(job)/status'
+is "$(awk '/^Cap(Eff|Bnd)/{print $2}' "/proc/$(job)/status" | tr '\n' ' ')$(ls -A "/proc/$(job)/root")" "000000008820001b 0000000000000000 " "as every one is"
+kill -KILL "$(pgrep -P "$CRI" -f 'coracle-unpack serve$')"
+wait $puller
+like "$(cat "$T/killed")" "^[A-Z]+: .*layer 1 of 1: coracle-unpack gave no answer" "a worker that is killed is an error of what it did"
+ok "which leaves nothing" eventually 10 eval "[ -z \"\$(ls '$STORE/tmp')\" ]"
+is "$(images pull "$bad/hello:v1")" "$ID" "the next one starts another"
+images remove "$ID"
 BUSYBOX=$(images status coracle.local/busybox:v1 | sed -n 's/^id //p')
 for delay in 0.02 0.05 0.08 0.12 0.2; do
     images remove "$BUSYBOX"

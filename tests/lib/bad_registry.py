@@ -1,17 +1,20 @@
 """A registry that lies, breaks off, redirects, or wants tokens, depending on the repository's name.
-Arguments: port on loopback (all of 127.0.0.0/8), an OCI archive with one image, and for TLS the files
-of a certificate and its key. GET /log lists the requests."""
+Arguments: port on loopback (all of 127.0.0.0/8), OCI archives of one image each, separated by commas, and
+for TLS the files of a certificate and its key. The lies are about the first one's image; the others' are in
+repositories of their names, whose layers take a second each when the name begins with "slow-". GET /log
+lists the requests."""
 import base64, hashlib, http.server, io, json, os, ssl, sys, tarfile, time, urllib.parse
 
 port = int(sys.argv[1])
-blobs = {}
-with tarfile.open(sys.argv[2]) as t:
-    for m in t.getmembers():
-        if m.isfile() and "/sha256/" in m.name:
-            blobs["sha256:" + m.name.rsplit("/", 1)[1]] = t.extractfile(m).read()
-        elif m.name.endswith("index.json"):
-            index = json.loads(t.extractfile(m).read())
-top = index["manifests"][0]["digest"]
+blobs, indexes = {}, []
+for archive in sys.argv[2].split(","):
+    with tarfile.open(archive) as t:
+        for m in t.getmembers():
+            if m.isfile() and "/sha256/" in m.name:
+                blobs["sha256:" + m.name.rsplit("/", 1)[1]] = t.extractfile(m).read()
+            elif m.name.endswith("index.json"):
+                indexes.append(json.loads(t.extractfile(m).read())["manifests"][0])
+top = indexes[0]["digest"]
 manifest = json.loads(blobs[top])
 layer, config = manifest["layers"][0]["digest"], manifest["config"]["digest"]
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -60,14 +63,32 @@ def both(m):
     m["manifests"] = []
 
 
-ARCH = index["manifests"][0]["platform"]["architecture"]
+def huge(size):
+    def edit(m):
+        m["layers"][0]["size"] = size
+    return edit
+
+
+def huge_config(m):
+    m["config"]["size"] = 5 << 20
+
+
+ARCH = indexes[0]["platform"]["architecture"]
 manifests = {
     "wrong-diff": other_diff(),
     "too-long": changed(too_long),
     "wrong-type": changed(both),
     "other-platform": index_of((top, "windows", "amd64"), (top, "linux", "vax")),
+    "ten-gigabytes": changed(huge(10 << 30)),
+    "absurd": changed(huge(1 << 60)),
+    "huge-config": changed(huge_config),
+    "huge-manifest": blobs[top] + b" " * (5 << 20),
     "index": index_of(("sha256:" + "2" * 64, "windows", ARCH), (top, "linux", ARCH), ("sha256:" + "3" * 64, "unknown", "unknown")),
 }
+
+for other in indexes[1:]:
+    name = other["annotations"]["org.opencontainers.image.ref.name"]
+    manifests[name.rsplit("/", 1)[-1].split(":")[0]] = blobs[other["digest"]]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -101,7 +122,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url.path.startswith("/storage/"):
             return self.send(200, blobs[url.path.rsplit("/", 1)[1]])
         parts = url.path.split("/")
-        repo, kind, what = parts[2], parts[3], parts[4]
+        repo, kind, what = parts[-3], parts[-2], parts[-1]
         if repo in ("token", "expired") and (not tokens or auth != "Bearer " + tokens[-1]):
             return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:%s:pull"' % (port, repo))
         if repo == "basic" and auth != "Basic " + base64.b64encode(b"user:secret").decode():
@@ -126,7 +147,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if repo == "redirected":
             return self.send(307, Location="http://localhost:%d/storage/%s" % (port, what))
         if repo == "slow" and what == layer:
-            return self.slow(data)
+            return self.slow(data, 1000)
+        if repo.startswith("slow-") and len(data) > 5000:
+            return self.slow(data, len(data) // 10 + 1)
         if repo in cut and what == layer:
             if cut[repo]:
                 tokens.append("expired")
@@ -142,13 +165,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         tokens.append("sesame%d" % len(tokens))
         self.send(200, json.dumps({"access_token": tokens[-1]}).encode())
 
-    def slow(self, data):
+    def slow(self, data, step):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         try:
-            for i in range(0, len(data), 1000):
-                self.wfile.write(data[i:i + 1000])
+            for i in range(0, len(data), step):
+                self.wfile.write(data[i:i + step])
                 time.sleep(0.1)
         except OSError:
             log.append("slow: broken off by the client")

@@ -81,7 +81,7 @@ static struct store_layer *add_layer(struct fixture *f, const char *chain, uint6
     return l;
 }
 
-/* An image of the layers given (NULL-terminated chain IDs), called @name. */
+/* An image of the layers given (NULL-terminated chain IDs), called @name if that is not NULL. */
 static struct image *add_image(struct fixture *f, const char *config, const char *name,
                                const char *chain, const char *second)
 {
@@ -99,9 +99,10 @@ static struct image *add_image(struct fixture *f, const char *config, const char
     sha256_hex(config, strlen(config), hex);
     (void)snprintf(f->id, sizeof(f->id), "sha256:%s", hex);
     assert_int_equal(store_blob_put(f->store, f->id, config, strlen(config), &err), 0);
-    struct image *image = store_image_put(f->store, f->id, DIGEST("abcd"), layers, n, &err);
+    struct image *image = store_image_put(f->store, f->id, DIGEST("abcd"), layers, n, name, &err);
     assert_non_null(image);
-    assert_int_equal(store_reference_put(f->store, name, image, &err), 0);
+    if (name)
+        assert_int_equal(store_reference_put(f->store, name, image, &err), 0);
     return image;
 }
 
@@ -156,16 +157,55 @@ static void one_owner_at_a_time(void **state)
 static void names_move(void **state)
 {
     struct fixture *f = *state;
-    struct image *a = add_image(f, CONFIG, "docker.io/library/a:v1", DIGEST("1111"), NULL);
+    (void)add_image(f, CONFIG, "docker.io/library/a:v1", DIGEST("1111"), NULL);
     char first[IMAGE_ID_MAX];
     memcpy(first, f->id, sizeof(first));
     struct image *b = add_image(f, "{}", "docker.io/library/a:v1", DIGEST("1111"), NULL);
-    assert_null(a->tags[0]);
     assert_string_equal(b->tags[0], "docker.io/library/a:v1");
+    assert_false(has(f, first)); /* an image that lost its last name is gone */
     reopen(f);
     _cleanup_(image_unrefp) struct image *found = image_store_find(f->store, "a:v1");
     assert_string_equal(found->id, f->id);
-    assert_true(has(f, first)); /* by its ID */
+    assert_false(has(f, first));
+}
+
+static void images_that_never_had_a_name_stay(void **state)
+{
+    struct fixture *f = *state;
+    (void)add_image(f, CONFIG, NULL, DIGEST("1111"), NULL);
+    assert_true(has(f, f->id));
+    reopen(f);
+    image_store_ready(f->store);
+    assert_true(has(f, f->id));
+    /* With a name it is one that has names. */
+    (void)add_image(f, CONFIG, "docker.io/library/a:v1", DIGEST("1111"), NULL);
+    assert_int_equal(image_store_remove(f->store, "a:v1", NULL), 0);
+    assert_false(has(f, f->id));
+}
+
+static void images_of_a_file_are_pinned(void **state)
+{
+    struct fixture *f = *state;
+    struct image *image = add_image(f, CONFIG, "docker.io/library/a:v1", DIGEST("1111"), NULL);
+    char *ids[] = {f->id, NULL};
+    const struct store_pin pin = {.size = 10, .mtime = 20, .images = ids};
+    assert_false(image->pinned);
+    assert_int_equal(store_pin_put(f->store, "/a.tar", &pin, NULL), 0);
+    assert_int_equal(store_pin_put(f->store, "/b.tar", &pin, NULL), 0);
+    assert_true(image->pinned);
+    store_pin_drop(f->store, "/b.tar");
+    assert_true(image->pinned);
+    reopen(f);
+    image = map_get(&f->store->images, f->id);
+    assert_true(image->pinned);
+    const struct store_pin *there = map_get(&f->store->pins, "/a.tar");
+    assert_int_equal(there->size, 10);
+    assert_int_equal(there->mtime, 20);
+    store_pin_drop(f->store, "/a.tar");
+    assert_false(image->pinned);
+    reopen(f);
+    image = map_get(&f->store->images, f->id);
+    assert_false(image->pinned);
 }
 
 static void removal_frees_what_nobody_needs(void **state)
@@ -269,6 +309,8 @@ int main(void)
         STORE_TEST(images_survive_reopening),
         STORE_TEST(one_owner_at_a_time),
         STORE_TEST(names_move),
+        STORE_TEST(images_that_never_had_a_name_stay),
+        STORE_TEST(images_of_a_file_are_pinned),
         STORE_TEST(removal_frees_what_nobody_needs),
         STORE_TEST(one_of_several_tags_goes_alone),
         STORE_TEST(used_images_keep_their_layers),

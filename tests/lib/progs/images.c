@@ -5,7 +5,7 @@
  *   images SOCKET export FILE NAME…       "-": standard output
  *   images SOCKET pull NAME [CREDENTIALS]   prints the image's reference; USER:PASS[@SERVER],
  *                                           auth=BASE64, identity=TOKEN or registry=TOKEN
- *   images SOCKET list | status NAME | info NAME | remove NAME | fsinfo
+ *   images SOCKET list [NAME] | status NAME | info NAME | remove NAME | fsinfo
  *
  * A failed call prints "STATUS: message" to standard error; exit status 1.
  */
@@ -158,6 +158,8 @@ static void print_image(const Runtime__V1__Image *m)
         (void)printf("tag %s\n", m->repo_tags[i]);
     for (size_t i = 0; i < m->n_repo_digests; i++)
         (void)printf("digest %s\n", m->repo_digests[i]);
+    if (m->pinned)
+        (void)printf("pinned\n");
     if (m->uid)
         (void)printf("uid %lld\n", (long long)m->uid->value);
     if (m->username && *m->username)
@@ -246,6 +248,9 @@ static int run(struct client *c, int argc, char **argv)
     status.image = &spec;
     status.verbose = str_eq(verb, "info");
     Runtime__V1__ListImagesRequest list = RUNTIME__V1__LIST_IMAGES_REQUEST__INIT;
+    Runtime__V1__ImageFilter filter = RUNTIME__V1__IMAGE_FILTER__INIT;
+    filter.image = &spec;
+    list.filter = name ? &filter : NULL;
     Runtime__V1__RemoveImageRequest gone = RUNTIME__V1__REMOVE_IMAGE_REQUEST__INIT;
     gone.image = &spec;
     Runtime__V1__ImageFsInfoRequest info = RUNTIME__V1__IMAGE_FS_INFO_REQUEST__INIT;
