@@ -23,7 +23,7 @@ struct local_traffic {
 };
 
 struct backend_ipvs {
-    const char *scheduler; /* "rr", with flags: "mh-port,mh-fallback" after a slash are not known */
+    const char *scheduler; /* "rr"; with flags: "sh,sh-port" */
     bool strict_arp;
     int tcp_timeout, tcp_fin_timeout, udp_timeout; /* seconds; 0: as they are */
     const struct ip_prefix *exclude;               /* virtual servers of others */
@@ -61,6 +61,10 @@ struct backend_stats {
 
 struct backend_ops {
     const char *mode;
+    const char *
+        shares; /* another mode's rules are this one's too, and found out by reconcile(); or NULL */
+    /* Other addresses of the node mean other rules for services: everything is compared then. */
+    bool addresses_change_services;
     /* Whether this node can do this mode in @family. -ENOTSUP (or another) and what is missing. */
     int (*probe)(const struct backend_config *c, struct error *err);
     /* @config stays valid and may change between calls (addresses, node IP). */
@@ -75,8 +79,9 @@ struct backend_ops {
     void (*stats)(const void *b, struct backend_stats *ret); /* NULL: it has none */
     /* Looks whether everything is still there. False: no need to call again, it hears by itself. */
     bool (*check)(void *b);
-    /* Removes all that this mode makes, in every family. Works without create(). */
+    /* Removes all that this mode makes, in every family. Works without create(), and looks first: a
+     * kernel without what the mode needs is not made to load it. */
     int (*cleanup)(const struct backend_config *c, struct error *err);
 };
 
-extern const struct backend_ops backend_iptables, backend_nftables;
+extern const struct backend_ops backend_iptables, backend_nftables, backend_ipvs;

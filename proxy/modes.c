@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 
-const struct backend_ops *const modes[] = {&backend_nftables, &backend_iptables, NULL};
+const struct backend_ops *const modes[] = {&backend_nftables, &backend_iptables, &backend_ipvs,
+                                           NULL};
 
 const struct backend_ops *mode_find(const char *name)
 {
@@ -69,7 +70,7 @@ int mode_cleanup(const struct backend_config *c, const struct backend_ops *keep,
 {
     int first = 0;
     for (size_t i = 0; modes[i]; i++) {
-        if (modes[i] == keep)
+        if (keep && (modes[i] == keep || str_eq(modes[i]->mode, keep->shares)))
             continue;
         int r = modes[i]->cleanup(c, first ? NULL : err);
         first = first ? first : r;

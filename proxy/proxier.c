@@ -100,6 +100,7 @@ void proxier_change(struct proxier *p, const char *key, int64_t trigger)
 void proxier_addresses_changed(struct proxier *p)
 {
     p->node_changed = true;
+    p->known = p->known && !p->c.ops->addresses_change_services;
     schedule(p);
 }
 

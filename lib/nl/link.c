@@ -129,6 +129,17 @@ int link_add_bridge(struct netlink *nl, const char *name, const char *alias, con
     return r;
 }
 
+int link_add_dummy(struct netlink *nl, const char *name, struct error *err)
+{
+    struct ifinfomsg h = {.ifi_family = AF_UNSPEC};
+    struct nl_msg *msg = netlink_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &h, sizeof(h));
+    netlink_put_string(msg, IFLA_IFNAME, name);
+    struct nlattr *info = netlink_nest(msg, IFLA_LINKINFO);
+    netlink_put_string(msg, IFLA_INFO_KIND, "dummy");
+    netlink_nest_end(msg, info);
+    return netlink_call(nl, msg, err, "cannot make dummy link %s", name);
+}
+
 static void put_veth(struct nl_msg *msg, const struct link_veth *veth)
 {
     struct nlattr *info = netlink_nest(msg, IFLA_LINKINFO);

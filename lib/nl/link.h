@@ -32,6 +32,10 @@ int link_list(struct netlink *nl, int (*cb)(const struct link_info *info, void *
 int link_add_bridge(struct netlink *nl, const char *name, const char *alias, const uint8_t mac[6],
                     int mtu, struct error *err);
 
+/* Makes a dummy link: a place for addresses. -EEXIST when the name is taken, -EOPNOTSUPP when the
+ * kernel has none (module dummy). */
+int link_add_dummy(struct netlink *nl, const char *name, struct error *err);
+
 struct link_veth {
     const char *name;        /* our end */
     const char *alias;       /* recognisably ours; NULL: none */

@@ -52,8 +52,7 @@ static void add_comment(struct strbuf *b, const char *title, const char *more)
     strbuf_addf(b, " -m comment --comment \"%s%s\"", title, more);
 }
 
-/* " -s 10.0.0.0/8", or with @not " ! -s 10.0.0.0/8": whether traffic comes from a pod of ours. */
-static void add_local(const struct backend_config *c, bool not, struct strbuf *b)
+void rules_add_local(const struct backend_config *c, bool not, struct strbuf *b)
 {
     char text[IP_TEXT_MAX];
     const char *bang = not ? " !" : "";
@@ -159,7 +158,7 @@ static void add_policy_chain(struct writer *w, bool local)
     if (internal && (w->c->masquerade_all || w->c->local.kind != LOCAL_NONE)) {
         struct strbuf source = STRBUF_INIT, in = STRBUF_INIT;
         if (!w->c->masquerade_all)
-            add_local(w->c, true, w->c->local.kind == LOCAL_CIDR ? &source : &in);
+            rules_add_local(w->c, true, w->c->local.kind == LOCAL_CIDR ? &source : &in);
         strbuf_addf(&b, "-A %s%s", chain, strbuf_text(&source));
         add_host(&b, "-d", &p->cluster_ip);
         strbuf_addf(&b, "%s -p %s", strbuf_text(&in), w->protocol);
@@ -189,7 +188,7 @@ static void add_external_chain(struct writer *w)
     }
     if (w->c->local.kind != LOCAL_NONE && p->n_cluster) {
         strbuf_addf(&b, "-A %s", w->ext);
-        add_local(w->c, false, &b);
+        rules_add_local(w->c, false, &b);
         strbuf_addf(&b,
                     " -m comment --comment \"pod traffic for %s external destinations\" -j %s\n",
                     p->title, w->svc);

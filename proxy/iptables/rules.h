@@ -39,20 +39,36 @@ struct rules {
     }
 void rules_done(struct rules *r);
 
-/* Adds what @s needs in @c's family. NULL adds nothing. */
-void rules_of_service(const struct backend_config *c, const struct plan_service *s,
-                      struct rules *out);
-/* The chains that are there whatever the services; of lists[] only LIST_SERVICES is used: the lines
- * that must be its last. */
-void rules_static(const struct backend_config *c, struct rules *out);
-
-/* Whether a chain of this name is made by this proxy. */
-bool rules_is_ours(const char *chain);
-
 /* A jump that must stand in a built-in chain, as iptables-save prints it after "-A CHAIN ". */
 struct rules_jump {
     enum rules_table table;
     const char *chain, *rule;
 };
-extern const struct rules_jump rules_jumps[];
-extern const size_t rules_n_jumps;
+#define RULES_JUMPS_MAX 16
+
+/* Where rules come from: each mode that uses iptables has its own. */
+struct rules_source {
+    /* The chains that are there whatever the services; of lists[] only LIST_SERVICES is used: the
+     * lines that must be its last. */
+    void (*fixed)(const struct backend_config *c, struct rules *out);
+    /* Adds what @s needs. NULL: services need no rules, and there are no lists. */
+    void (*service)(const struct backend_config *c, const struct plan_service *s,
+                    struct rules *out);
+    const struct rules_jump *jumps;
+    size_t n_jumps;
+};
+/* Of the mode iptables. */
+extern const struct rules_source rules_source;
+
+/* Adds what @s needs in @c's family. NULL adds nothing. */
+void rules_of_service(const struct backend_config *c, const struct plan_service *s,
+                      struct rules *out);
+/* Chains of every mode's: masquerading by the mark, and forwarding of what has it. */
+void rules_masquerade(const struct backend_config *c, struct rules *out);
+void rules_forward(const struct backend_config *c, struct rules *out);
+/* " -s 10.0.0.0/8" or " -i br0", with @not the opposite: whether traffic comes from a pod of ours.
+ */
+void rules_add_local(const struct backend_config *c, bool not, struct strbuf *b);
+
+/* Whether a chain of this name is made by this proxy, in any mode. */
+bool rules_is_ours(const char *chain);

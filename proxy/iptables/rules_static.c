@@ -3,7 +3,7 @@
 
 #include "proxy/iptables/rules.h"
 
-const struct rules_jump rules_jumps[] = {
+static const struct rules_jump jumps[] = {
     {RULES_NAT, "PREROUTING",
      "-m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES"},
     {RULES_NAT, "OUTPUT", "-m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES"},
@@ -37,16 +37,17 @@ const struct rules_jump rules_jumps[] = {
      "KUBE-SERVICES"},
     {RULES_FILTER, "OUTPUT", "-j KUBE-FIREWALL"},
 };
-const size_t rules_n_jumps = ARRAY_SIZE(rules_jumps);
 
 bool rules_is_ours(const char *chain)
 {
     static const char *const prefixes[] = {"KUBE-SVC-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-SVL-",
                                            "KUBE-FW-"};
-    static const char *const names[] = {
-        "KUBE-SERVICES",  "KUBE-NODEPORTS",         "KUBE-POSTROUTING",
-        "KUBE-MARK-MASQ", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD",
-        "KUBE-FIREWALL",  "KUBE-PROXY-FIREWALL",    "KUBE-PROXY-CANARY"};
+    static const char *const names[] = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING",
+                                        "KUBE-MARK-MASQ", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD",
+                                        "KUBE-FIREWALL", "KUBE-PROXY-FIREWALL", "KUBE-PROXY-CANARY",
+                                        /* of the mode ipvs */
+                                        "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER", "KUBE-IPVS-FILTER",
+                                        "KUBE-SOURCE-RANGES-FIREWALL"};
     for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
         if (str_starts(chain, prefixes[i]))
             return true;
@@ -95,7 +96,7 @@ static void add_node_ports_jump(const struct backend_config *c, struct strbuf *b
     }
 }
 
-static void add_masquerade(const struct backend_config *c, struct rules *out)
+void rules_masquerade(const struct backend_config *c, struct rules *out)
 {
     struct strbuf b = STRBUF_INIT;
     strbuf_addf(&b, "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x%x/0x%x\n", c->mark, c->mark);
@@ -110,7 +111,7 @@ static void add_masquerade(const struct backend_config *c, struct rules *out)
     put(out, RULES_NAT, "KUBE-POSTROUTING", &b);
 }
 
-static void add_forward(const struct backend_config *c, struct rules *out)
+void rules_forward(const struct backend_config *c, struct rules *out)
 {
     struct strbuf b = STRBUF_INIT;
     if (c->drop_invalid)
@@ -122,6 +123,11 @@ static void add_forward(const struct backend_config *c, struct rules *out)
                 "conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n",
                 c->mark, c->mark);
     put(out, RULES_FILTER, "KUBE-FORWARD", &b);
+}
+
+static void add_firewall(const struct backend_config *c, struct rules *out)
+{
+    struct strbuf b = STRBUF_INIT;
     /* With route_localnet, nobody else may reach loopback. */
     if (c->family == AF_INET && c->localhost_node_ports)
         strbuf_adds(&b, "-A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "
@@ -130,11 +136,15 @@ static void add_forward(const struct backend_config *c, struct rules *out)
     put(out, RULES_FILTER, "KUBE-FIREWALL", &b);
 }
 
-void rules_static(const struct backend_config *c, struct rules *out)
+static void fixed(const struct backend_config *c, struct rules *out)
 {
-    add_masquerade(c, out);
-    add_forward(c, out);
+    rules_masquerade(c, out);
+    rules_forward(c, out);
+    add_firewall(c, out);
     for (int t = 0; t < RULES_TABLES; t++)
         map_set(&out->chains[t], "KUBE-PROXY-CANARY", str_dup(""));
     add_node_ports_jump(c, &out->lists[LIST_SERVICES]);
 }
+
+const struct rules_source rules_source = {
+    .fixed = fixed, .service = rules_of_service, .jumps = jumps, .n_jumps = ARRAY_SIZE(jumps)};

@@ -3,19 +3,29 @@
 
 #include <string.h>
 
-void survey_init(struct survey *s)
+static void buffer_free(void *p)
 {
-    *s = (struct survey){.services = NULL};
-    for (int t = 0; t < RULES_TABLES; t++)
+    strbuf_done(p);
+    free(p);
+}
+
+void survey_init(struct survey *s, const struct rules_source *source)
+{
+    *s = (struct survey){.source = source};
+    for (int t = 0; t < RULES_TABLES; t++) {
         s->chains[t] = (struct map)MAP_INIT(free);
+        s->strays[t] = (struct map)MAP_INIT(buffer_free);
+    }
     for (int l = 0; l < RULES_LISTS; l++)
         s->lines[l] = (struct map)MAP_INIT(NULL);
 }
 
 void survey_done(struct survey *s)
 {
-    for (int t = 0; t < RULES_TABLES; t++)
+    for (int t = 0; t < RULES_TABLES; t++) {
         map_clear(&s->chains[t]);
+        map_clear(&s->strays[t]);
+    }
     for (int l = 0; l < RULES_LISTS; l++)
         map_clear(&s->lines[l]);
     free(s->services);
@@ -24,6 +34,10 @@ void survey_done(struct survey *s)
 
 /* ---- reading ---- */
 
+/* Key of strays that a proxy made, as their comment tells: of another mode, or of another version.
+ * They go, whether the chain that they lead to stays or not. */
+#define ANY_CHAIN ""
+
 /* Chains are gathered as buffers and become texts at the end of the table. */
 struct reader {
     struct survey *s;
@@ -31,10 +45,23 @@ struct reader {
     struct map chains;      /* name → struct strbuf */
 };
 
-static void buffer_free(void *p)
+/* A rule of somebody else's chain, not one of this mode's jumps: noted when it leads to a chain of
+ * ours. */
+static void read_stray(struct reader *r, const char *rule)
 {
-    strbuf_done(p);
-    free(p);
+    struct map *strays = &r->s->strays[r->table];
+    const char *target = strstr(rule, " -j ");
+    target = target ? target + strlen(" -j ") : "";
+    _cleanup_free_ char *chain = str_ndup(target, strcspn(target, " "));
+    if (!rules_is_ours(chain))
+        return;
+    const char *key = strstr(rule, "--comment \"kube") ? ANY_CHAIN : chain;
+    struct strbuf *b = map_get(strays, key);
+    if (!b) {
+        b = mem_zalloc(sizeof(*b));
+        map_set(strays, key, b);
+    }
+    strbuf_addf(b, "-D %s\n", rule);
 }
 
 static void read_rule(struct reader *r, const char *line, size_t len)
@@ -49,11 +76,15 @@ static void read_rule(struct reader *r, const char *line, size_t len)
     }
     const char *rule = line + 3 + name_len + (line[3 + name_len] == ' ');
     size_t rule_len = len - (size_t)(rule - line);
-    for (size_t i = 0; i < rules_n_jumps && i < SURVEY_JUMPS_MAX; i++)
-        if (rules_jumps[i].table == r->table && str_eq(rules_jumps[i].chain, chain) &&
-            strlen(rules_jumps[i].rule) == rule_len &&
-            !strncmp(rules_jumps[i].rule, rule, rule_len))
+    const struct rules_jump *jumps = r->s->source->jumps;
+    for (size_t i = 0; i < r->s->source->n_jumps; i++)
+        if (jumps[i].table == r->table && str_eq(jumps[i].chain, chain) &&
+            strlen(jumps[i].rule) == rule_len && !strncmp(jumps[i].rule, rule, rule_len)) {
             r->s->have_jump[i] = true;
+            return;
+        }
+    _cleanup_free_ char *text = str_ndup(line + 3, len - 3);
+    read_stray(r, text);
 }
 
 static void end_table(struct reader *r)
@@ -106,7 +137,7 @@ void survey_read(struct survey *s, const char *saved)
     struct reader r = {.s = s, .table = RULES_TABLES, .chains = MAP_INIT(buffer_free)};
     lines_each(saved, read_line, &r);
     map_clear(&r.chains);
-    for (int l = 0; l < RULES_LISTS; l++) {
+    for (int l = 0; s->source->service && l < RULES_LISTS; l++) {
         struct list_reader lr = {.s = s, .list = l};
         _cleanup_free_ char *text =
             map_take(&s->chains[rules_lists[l].table], rules_lists[l].chain);
@@ -172,6 +203,8 @@ static void append_line(const char *line, size_t len, void *arg)
 void survey_static(struct survey *s, const struct rules *wanted, struct delta *d)
 {
     want_chains(s, wanted, d);
+    if (!s->source->service)
+        return;
     for (int l = 0; l < RULES_LISTS; l++)
         if (!s->have_list[l])
             map_set(&d->chains[rules_lists[l].table], rules_lists[l].chain, str_dup(""));
@@ -209,9 +242,16 @@ void survey_end(struct survey *s, struct delta *d)
         MAP_FOR_EACH(e, &s->chains[t]) {
             map_set(&d->chains[t], map_key(e), NULL);
         }
+    /* A chain that goes must not be led to. */
+    for (int t = 0; t < RULES_TABLES; t++)
+        MAP_FOR_EACH(e, &s->strays[t]) {
+            const struct strbuf *b = map_value(e);
+            if (str_eq(map_key(e), ANY_CHAIN) || map_has(&s->chains[t], map_key(e)))
+                strbuf_add(&d->remove[t], b->data, b->len);
+        }
     /* In front of what is there, in order. */
-    for (size_t i = rules_n_jumps; i-- > 0;)
+    const struct rules_jump *jumps = s->source->jumps;
+    for (size_t i = s->source->n_jumps; i-- > 0;)
         if (!s->have_jump[i])
-            strbuf_addf(&d->add[rules_jumps[i].table], "-I %s %s\n", rules_jumps[i].chain,
-                        rules_jumps[i].rule);
+            strbuf_addf(&d->add[jumps[i].table], "-I %s %s\n", jumps[i].chain, jumps[i].rule);
 }

@@ -8,18 +8,19 @@
 
 #include "proxy/iptables/delta.h"
 
-#define SURVEY_JUMPS_MAX 16
-
 struct survey {
     struct map chains[RULES_TABLES]; /* of ours, not yet found wanted: name → lines */
     struct map lines[RULES_LISTS];   /* the same of lines */
-    bool have_list[RULES_LISTS];     /* the chain is there */
-    bool have_jump[SURVEY_JUMPS_MAX];
+    struct map
+        strays[RULES_TABLES]; /* rules in chains of others that lead to ours: target → buffer */
+    bool have_list[RULES_LISTS]; /* the chain is there */
+    bool have_jump[RULES_JUMPS_MAX];
+    const struct rules_source *source;
     char *services; /* all lines of LIST_SERVICES, in order */
 };
 #define SURVEY_STALE_MAX 256 /* lines to take out one by one; beyond, a list is written anew */
 
-void survey_init(struct survey *s);
+void survey_init(struct survey *s, const struct rules_source *source);
 void survey_done(struct survey *s);
 void survey_read(struct survey *s, const char *saved);
 

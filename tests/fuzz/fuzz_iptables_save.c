@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct survey survey;
     struct strbuf out = STRBUF_INIT;
     size_t written[RULES_TABLES];
-    survey_init(&survey);
-    rules_static(&config, &fixed);
+    survey_init(&survey, &rules_source);
+    rules_source.fixed(&config, &fixed);
     survey_read(&survey, text);
     survey_static(&survey, &fixed, &delta);
     for (int l = 0; l < RULES_LISTS; l++)

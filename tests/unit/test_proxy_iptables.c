@@ -245,9 +245,10 @@ static void save_text(const struct rules *fixed, const struct rules *r, struct s
             MAP_FOR_EACH(e, which ? &r->chains[t] : &fixed->chains[t]) {
                 strbuf_addf(out, ":%s - [0:0]\n", map_key(e));
             }
-        for (size_t i = 0; i < rules_n_jumps; i++)
-            if ((int)rules_jumps[i].table == t)
-                strbuf_addf(out, "-A %s %s\n", rules_jumps[i].chain, rules_jumps[i].rule);
+        for (size_t i = 0; i < rules_source.n_jumps; i++)
+            if ((int)rules_source.jumps[i].table == t)
+                strbuf_addf(out, "-A %s %s\n", rules_source.jumps[i].chain,
+                            rules_source.jumps[i].rule);
         strbuf_adds(out, "-A DOCKER -j RETURN\n");
         for (int which = 0; which < 2; which++)
             MAP_FOR_EACH(e, which ? &r->chains[t] : &fixed->chains[t]) {
@@ -268,7 +269,7 @@ static char *takeover(const struct rules *fixed, const char *saved, const struct
     struct delta d = DELTA_INIT;
     struct strbuf out = STRBUF_INIT;
     size_t written[RULES_TABLES];
-    survey_init(&s);
+    survey_init(&s, &rules_source);
     survey_read(&s, saved);
     survey_static(&s, fixed, &d);
     survey_service(&s, wanted, &d);
@@ -284,7 +285,7 @@ static void what_is_there_as_wanted_stays(_unused_ void **state)
     const struct backend_config c = config4();
     struct rules fixed = RULES_INIT, old = RULES_INIT, now = RULES_INIT, none = RULES_INIT;
     struct strbuf saved = STRBUF_INIT;
-    rules_static(&c, &fixed);
+    rules_source.fixed(&c, &fixed);
     rules_for(&old, "", TWO, &c);
     rules_for(&now, "", "{'addresses':['10.0.0.1'],'nodeName':'n1'}", &c);
     save_text(&fixed, &old, &saved);
@@ -307,12 +308,37 @@ static void what_is_there_as_wanted_stays(_unused_ void **state)
     rules_done(&now);
 }
 
+/* What leads to chains of another mode goes with them; what others lead to ours stays. */
+static void jumps_of_another_mode_go(_unused_ void **state)
+{
+    const struct backend_config c = config4();
+    struct rules fixed = RULES_INIT, r = RULES_INIT;
+    struct strbuf saved = STRBUF_INIT;
+    rules_source.fixed(&c, &fixed);
+    rules_for(&r, "", TWO, &c);
+    save_text(&fixed, &r, &saved);
+    strbuf_adds(&saved, "*filter\n:INPUT ACCEPT [0:0]\n:MINE - [0:0]\n:KUBE-IPVS-FILTER - [0:0]\n"
+                        "-A INPUT -j KUBE-IPVS-FILTER\n"
+                        "-A FORWARD -m comment --comment \"kubernetes forwarding rules, as "
+                        "they were\" -j KUBE-FORWARD\n"
+                        "-A MINE -s 192.0.2.1/32 -j KUBE-FORWARD\n"
+                        "-A KUBE-IPVS-FILTER -j DROP\nCOMMIT\n");
+    _cleanup_free_ char *text = takeover(&fixed, strbuf_text(&saved), &r);
+    assert_int_equal(count(text, "-D INPUT -j KUBE-IPVS-FILTER"), 1);
+    assert_int_equal(count(text, "-X KUBE-IPVS-FILTER"), 1);
+    assert_int_equal(count(text, "-D FORWARD"), 1);
+    assert_int_equal(count(text, "MINE"), 0);
+    strbuf_done(&saved);
+    rules_done(&fixed);
+    rules_done(&r);
+}
+
 static void the_jump_for_node_ports_is_the_last(_unused_ void **state)
 {
     const struct backend_config c = config4();
     struct rules fixed = RULES_INIT, r = RULES_INIT;
     struct strbuf saved = STRBUF_INIT;
-    rules_static(&c, &fixed);
+    rules_source.fixed(&c, &fixed);
     rules_for(&r, "", TWO, &c);
     save_text(&fixed, &r, &saved);
     /* Somebody appended the service's line once more. */
@@ -334,12 +360,12 @@ static void much_that_is_stale_is_written_anew(_unused_ void **state)
     struct rules fixed = RULES_INIT;
     struct strbuf saved = STRBUF_INIT;
     struct survey s;
-    rules_static(&c, &fixed);
+    rules_source.fixed(&c, &fixed);
     strbuf_adds(&saved, "*nat\n:KUBE-SERVICES - [0:0]\n");
     for (int i = 0; i <= SURVEY_STALE_MAX; i++)
         strbuf_addf(&saved, "-A KUBE-SERVICES -d 10.96.%d.%d/32 -j X\n", i / 256, i % 256);
     strbuf_adds(&saved, "COMMIT\n");
-    survey_init(&s);
+    survey_init(&s, &rules_source);
     survey_read(&s, strbuf_text(&saved));
     assert_true(survey_wants_rewrite(&s, LIST_SERVICES));
     assert_false(survey_wants_rewrite(&s, LIST_NODE_PORTS));
@@ -370,6 +396,7 @@ int main(void)
         cmocka_unit_test(interfaces_tell_local_traffic_too),
         cmocka_unit_test(only_what_differs_is_written),
         cmocka_unit_test(what_is_there_as_wanted_stays),
+        cmocka_unit_test(jumps_of_another_mode_go),
         cmocka_unit_test(the_jump_for_node_ports_is_the_last),
         cmocka_unit_test(much_that_is_stale_is_written_anew),
         cmocka_unit_test(only_our_chains_are_ours),
