@@ -40,7 +40,7 @@ struct proxy {
     struct map triggers; /* service key → int64_t *, when its slices began to change */
     struct map problems; /* service key → what was said of it */
     size_t service_pending, endpoint_pending;
-    bool started, dirty;
+    bool started, dirty, alone;
 };
 
 /* ---- complaints ---- */
@@ -238,15 +238,55 @@ static void on_addresses(void *arg)
 
 /* ---- output ---- */
 
+static struct backend_config backend_config(const struct proxy *p, int f)
+{
+    const struct config *c = p->config;
+    return (struct backend_config){
+        .family = families[f],
+        .local = c->local[f],
+        .mark = c->mark,
+        .masquerade_all = c->masquerade_all,
+        .drop_invalid = !c->file.conntrack.tcp_be_liberal && !sysctls_tcp_be_liberal(),
+        .localhost_node_ports = c->localhost_node_ports && families[f] == AF_INET,
+        .addresses = p->addresses ? address_monitor_get(p->addresses) : NULL,
+        .journal = p->env.journal,
+        .variant = p->env.variant,
+        .nft_table = config_table(c),
+        .ipvs = {.scheduler = c->file.ipvs.scheduler && *c->file.ipvs.scheduler
+                                  ? c->file.ipvs.scheduler
+                                  : "rr",
+                 .strict_arp = c->file.ipvs.strict_arp,
+                 .tcp_timeout = c->ipvs_tcp_s,
+                 .tcp_fin_timeout = c->ipvs_tcp_fin_s,
+                 .udp_timeout = c->ipvs_udp_s,
+                 .exclude = c->ipvs_exclude,
+                 .n_exclude = c->n_ipvs_exclude}};
+}
+
+/* Once services are programmed, what a run in another mode left behind is not needed any more. This
+ * waits for programs, once. */
+static void remove_other_modes(struct proxy *p)
+{
+    struct error err = ERROR_INIT;
+    const struct backend_config c = backend_config(p, IPV4);
+    p->alone = true;
+    if (mode_cleanup(&c, p->ops, &err) < 0)
+        log_warn("what another mode left behind could not be removed", "error", error_text(&err),
+                 NULL);
+}
+
 static void on_synced(void *arg, const char *error)
 {
     struct proxy *p = arg;
     struct proxier_health h;
-    bool waiting = false;
+    bool waiting = false, all = true;
     for (size_t i = 0; i < p->n_proxiers; i++) {
         proxier_health(p->proxiers[i], &h);
         waiting = waiting || h.late_ms;
+        all = all && h.updated;
     }
+    if (all && !p->alone)
+        remove_other_modes(p);
     if (!waiting) {
         p->service_pending = p->endpoint_pending = 0;
         metric_set(p->metrics.service_pending, NULL, 0);
@@ -296,31 +336,6 @@ static json_t *on_describe(void *arg, const char *key)
 }
 
 /* ---- life ---- */
-
-static struct backend_config backend_config(const struct proxy *p, int f)
-{
-    const struct config *c = p->config;
-    return (struct backend_config){
-        .family = families[f],
-        .local = c->local[f],
-        .mark = c->mark,
-        .masquerade_all = c->masquerade_all,
-        .drop_invalid = !c->file.conntrack.tcp_be_liberal && !sysctls_tcp_be_liberal(),
-        .localhost_node_ports = c->localhost_node_ports && families[f] == AF_INET,
-        .addresses = p->addresses ? address_monitor_get(p->addresses) : NULL,
-        .journal = p->env.journal,
-        .variant = p->env.variant,
-        .nft_table = config_table(c),
-        .ipvs = {.scheduler = c->file.ipvs.scheduler && *c->file.ipvs.scheduler
-                                  ? c->file.ipvs.scheduler
-                                  : "rr",
-                 .strict_arp = c->file.ipvs.strict_arp,
-                 .tcp_timeout = c->ipvs_tcp_s,
-                 .tcp_fin_timeout = c->ipvs_tcp_fin_s,
-                 .udp_timeout = c->ipvs_udp_s,
-                 .exclude = c->ipvs_exclude,
-                 .n_exclude = c->n_ipvs_exclude}};
-}
 
 static int start_proxiers(struct proxy *p, bool ipv6, struct error *err)
 {
