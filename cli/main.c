@@ -21,6 +21,7 @@ static const struct verb {
     {"delete", command_delete, "delete objects"},
     {"logs", command_logs, "print a container's output"},
     {"exec", command_exec, "run a command in a container"},
+    {"service", command_service, "what this node has programmed for a service"},
     {"version", command_version, "print the version"},
 };
 

@@ -90,6 +90,10 @@ const struct plan_service *plan_get(const struct plan *p, const char *key);
 /* Every service, key → const struct plan_service, as of the last refresh. */
 const struct map *plan_services(const struct plan *p);
 
+/* For people: the ports of a service and each of its endpoints with a verdict: "used", or why not.
+ * NULL: neither a service nor slices of it were seen. New reference. */
+json_t *plan_explain(const struct plan *p, const char *key);
+
 const struct plan_service *plan_service_ref(const struct plan_service *s);
 const struct plan_service *plan_service_unref(const struct plan_service *s); /* returns NULL */
 

@@ -33,7 +33,7 @@ bool plan_endpoint_address_ok(const struct ip_addr *a)
            !ip_addr_equal(a, &loopback6);
 }
 
-static int slice_port(const struct slice *s, const char *name, int protocol)
+int plan_slice_port(const struct slice *s, const char *name, int protocol)
 {
     for (size_t i = 0; i < s->ports.count; i++) {
         const struct slice_port *sp = &s->ports.items[i];
@@ -171,7 +171,7 @@ void plan_endpoints(const struct plan *p, const struct plan_entry *e, const char
     char text[IP_TEXT_MAX];
     MAP_FOR_EACH(i, &e->slices) {
         const struct slice *s = map_value(i);
-        int number = slice_port(s, name, port->protocol);
+        int number = plan_slice_port(s, name, port->protocol);
         if (number < 1 || number > 65535 ||
             !str_eq(s->address_type, port->family == AF_INET ? "IPv4" : "IPv6"))
             continue;

@@ -35,6 +35,8 @@ void plan_problem(struct plan_service *s, const char *fmt, ...) _printf_(2, 3);
  * Adds addresses of ready local endpoints to @ready. */
 void plan_endpoints(const struct plan *p, const struct plan_entry *e, const char *name,
                     struct plan_port *port, struct map *ready);
+/* The number that the slice has for a service port; 0: it has none of this name and protocol. */
+int plan_slice_port(const struct slice *s, const char *name, int protocol);
 /* IPPROTO_* of "TCP" and so on; NULL and "" are TCP; 0 for anything else. */
 int plan_protocol(const char *name);
 /* Whether an address can be an endpoint's: not unspecified, loopback, link-local or multicast. */

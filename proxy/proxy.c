@@ -327,7 +327,24 @@ bool proxy_is_settled(const struct proxy *p)
 json_t *proxy_describe(struct proxy *p, const char *key)
 {
     const struct plan_service *s = plan_get(p->plan, key);
-    return s ? json_pack("{ss}", "service", s->key) : NULL;
+    json_t *j = plan_explain(p->plan, key), *state = json_array();
+    for (size_t i = 0; i < p->n_proxiers; i++) {
+        struct proxier_health h;
+        proxier_health(p->proxiers[i], &h);
+        json_t *family = json_pack(
+            "{sssb}", "family", proxier_family(p->proxiers[i]) == AF_INET ? "IPv4" : "IPv6",
+            "programmed", proxier_installed(p->proxiers[i], key) == s && !h.error);
+        if (h.error)
+            (void)json_object_set_new(family, "error", json_text(h.error));
+        (void)json_array_append_new(state, family);
+    }
+    if (j) {
+        (void)json_object_set_new(j, "node", json_text(p->env.node));
+        (void)json_object_set_new(j, "mode", json_text(p->config->mode));
+        (void)json_object_set(j, "families", state);
+    }
+    json_decref(state);
+    return j;
 }
 
 static json_t *on_describe(void *arg, const char *key)

@@ -66,7 +66,23 @@ like "$(cat "$T/hammer")" "^asked [0-9]{2,} failed 0$" "no connection failed mea
 begin auto
 is "$(head -1 "$T/out")" "mode nftables" "auto takes the best that works"
 serves auto
+
+# What a person asks: what is there of a service, and why an endpoint is not used.
+put "$(service part '"clusterIP":"10.96.0.20","type":"NodePort","externalTrafficPolicy":"Local","ports":[{"name":"http","port":80,"nodePort":30081},{"name":"gone","port":81}]')"
+put "$(slice part "$TO" 10.244.1.11@node1 10.244.2.11@node2 10.244.1.12@node1=draining 10.244.1.13@node1=lost)"
+sync_proxy
+asked=$($NODE "$B/bin/coracle" service part)
+like "$asked" "default/part on node node1, mode nftables" "coracle service: where and how"
+like "$asked" "IPv4: programmed" "whether it is programmed"
+like "$asked" "cluster IP +10.96.0.20 port 80.*node port +30081.*from outside +Local" "its addresses and policies"
+like "$asked" "-> 10.244.1.11 port 8080 +node1: used"$'\n' "an endpoint that is used"
+like "$asked" "-> 10.244.2.11 port 8080 +node2: used from inside; from outside not: is on another node" "one that is on another node"
+like "$asked" "-> 10.244.1.12 port 8080 +node1: not used: is terminating, others are ready" "one that is terminating"
+like "$asked" "-> 10.244.1.13 port 8080 +node1: not used: is not ready" "one that is not ready"
+like "$asked" "part:gone.*no endpoint can take traffic.*has no port of this name" "a port that no slice has"
+like "$($NODE "$B/bin/coracle" service nobody 2>&1)" "coracle service: no service default/nobody" "a service that is not there"
 drive_stop
+like "$($NODE "$B/bin/coracle" service part 2>&1)" "the proxy does not answer at 127.0.0.1:10249" "a proxy that is not there"
 
 $NODE "$DRIVE" --config '{"mode":"ipvs"}' </dev/null >"$T/no" 2>&1 && [ ! -e /proc/net/ip_vs ] && fail "ipvs without IPVS"
 if [ ! -e /proc/net/ip_vs ]; then
