@@ -23,6 +23,18 @@ case_cluster_ip() {
     answers "$POD1" tcp 10.96.0.10 81 "$NOTHING_THERE" "$([ "$NOTHING_THERE" = timeout ] && echo 500)"
 }
 
+# Connections spread evenly: chi-square with three degrees of freedom, which is beyond 30.7 once in a million.
+case_spread() {
+    local n=10000
+    [ "${QUICK:-}" = 1 ] && n=400
+    put "$(service web '"clusterIP":"10.96.0.10",'"$HTTP")"
+    put "$(slice web "$TO" $PODS 10.244.2.11@node2)"
+    sync_proxy
+    $POD2 "$ECHO" names tcp 10.96.0.10 80 $n >"$T/spread"
+    ok "$n connections spread evenly" awk -v n=$n '{print; k++; x += ($2 - n / 4) ^ 2 / (n / 4); sum += $2}
+        END {print "chi-square", x; exit !(k == 4 && sum == n && x < 30.7)}' "$T/spread"
+}
+
 case_no_endpoints() {
     put "$(service web '"clusterIP":"10.96.0.10","type":"NodePort","externalIPs":["203.0.113.5"],"ports":[{"name":"http","port":80,"nodePort":30080}]')"
     put "$(slice web "$TO")"
@@ -252,7 +264,7 @@ proxy_cases() {
     rules_now >"$T/rules.before"
     at_end drive_stop
     drive_start
-    for c in ${CASES:-cluster_ip no_endpoints node_port external policies affinity protocols flows ipv6 restart disturbed}; do
+    for c in ${CASES:-cluster_ip spread no_endpoints node_port external policies affinity protocols flows ipv6 restart disturbed}; do
         diag "$c"
         case_$c
     done
