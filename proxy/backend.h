@@ -61,8 +61,9 @@ struct backend_stats {
 
 struct backend_ops {
     const char *mode;
-    const char *
-        shares; /* another mode's rules are this one's too, and found out by reconcile(); or NULL */
+    /* A mode whose rules are this one's too: reconcile() takes out what it does not need. Or NULL.
+     */
+    const char *shares;
     /* Other addresses of the node mean other rules for services: everything is compared then. */
     bool addresses_change_services;
     /* Whether this node can do this mode in @family. -ENOTSUP (or another) and what is missing. */

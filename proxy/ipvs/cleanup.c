@@ -118,7 +118,7 @@ static int destroy_sets(struct netlink *nl, struct error *err)
 int ipvs_mode_cleanup(_unused_ const struct backend_config *c, struct error *err)
 {
     struct netlink *route = NULL, *netfilter = NULL;
-    struct link_info info;
+    struct link_info info = {.index = 0};
     int r = netlink_open(NETLINK_ROUTE, &route, err);
     if (r == 0)
         r = netlink_open(NETLINK_NETFILTER, &netfilter, err);

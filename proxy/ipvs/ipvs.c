@@ -9,12 +9,9 @@
  * The rules never change (rules.c); the iptables part (restore.h) keeps them.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/strbuf.h"
-#include "base/times.h"
 #include "nl/link.h"
 #include "proxy/iptables/restore.h"
 #include "proxy/ipvs/ipvs.h"
@@ -28,6 +25,7 @@ struct backend {
     struct iptables *rules;
     int link;                   /* index */
     struct map shared;          /* key → how many services have it */
+    size_t n_addresses;         /* of them */
     const struct map *services; /* while everything is compared */
 };
 
@@ -57,7 +55,9 @@ static bool item_counts(struct backend *b, const struct ipvs_item *i, int by)
 
 static bool address_counts(struct backend *b, const struct ip_addr *a, int by)
 {
-    return counts(b, "address ", a, sizeof(*a), by);
+    bool changed = counts(b, "address ", a, sizeof(*a), by);
+    b->n_addresses += changed ? (size_t)by : 0;
+    return changed;
 }
 
 /* ---- set entries ---- */
@@ -282,12 +282,17 @@ static int on_entry(const struct ipset_entry *e, void *arg)
     return 0;
 }
 
+/* The kernel gives the link an address of its own in IPv6. */
+static bool is_ours(const struct backend *b, const struct ip_addr *a)
+{
+    bool link_local = a->family == AF_INET6 && a->bytes[0] == 0xfe && (a->bytes[1] & 0xc0) == 0x80;
+    return a->family == b->c->family && !link_local;
+}
+
 static int on_address(const struct ip_prefix *p, void *arg)
 {
     struct reading *r = arg;
-    bool link_local =
-        p->addr.family == AF_INET6 && p->addr.bytes[0] == 0xfe && (p->addr.bytes[1] & 0xc0) == 0x80;
-    if (p->addr.family == r->b->c->family && !link_local)
+    if (is_ours(r->b, &p->addr))
         ipvs_model_add_address(&r->model, &p->addr);
     return 0;
 }
@@ -378,6 +383,7 @@ static int reconcile_servers(struct reading *r, struct change *c, struct error *
 static void want_everything(struct backend *b, struct change *c)
 {
     map_clear(&b->shared);
+    b->n_addresses = 0;
     MAP_FOR_EACH(e, b->services) {
         struct ipvs_model one = {.items = NULL};
         ipvs_model_of(b->c, map_value(e), &one);
@@ -486,28 +492,37 @@ static void reconcile(void *arg, const struct map *services)
 /* ---- life ---- */
 
 struct counting {
-    int family;
-    size_t n;
+    const struct backend *b;
+    size_t servers, addresses;
 };
 
-static int on_counted(const struct ipvs_service *s, void *arg)
+static int on_counted_server(const struct ipvs_service *s, void *arg)
 {
-    struct counting *counting = arg;
-    counting->n += s->address.family == counting->family;
+    struct counting *c = arg;
+    c->servers += s->address.family == c->b->c->family;
     return 0;
 }
 
-/* IPVS tells nobody of changes: its servers are counted now and then. */
+static int on_counted_address(const struct ip_prefix *p, void *arg)
+{
+    struct counting *c = arg;
+    c->addresses += is_ours(c->b, &p->addr);
+    return 0;
+}
+
+/* IPVS tells nobody of changes: servers and addresses are counted now and then. */
 static bool check(void *arg)
 {
     struct backend *b = arg;
-    struct error err = ERROR_INIT;
-    struct link_info info;
-    struct counting c = {.family = b->c->family};
+    struct counting c = {.b = b};
+    if (!b->link)
+        return true; /* before everything was looked at for the first time */
     (void)iptables_check(b->rules);
-    if (ipvs_list_services(b->servers.ipvs, on_counted, &c, &err) < 0 || c.n != b->servers.count)
+    if (ipvs_list_services(b->servers.ipvs, on_counted_server, &c, NULL) < 0 ||
+        c.servers != b->servers.count)
         b->c->disturbed(b->c->arg, "virtual servers");
-    else if (b->link && link_find(b->route, IPVS_LINK, &info, &err) == 0)
+    else if (address_list(b->route, b->link, b->c->family, on_counted_address, &c, NULL) < 0 ||
+             c.addresses != b->n_addresses)
         b->c->disturbed(b->c->arg, IPVS_LINK);
     return true;
 }

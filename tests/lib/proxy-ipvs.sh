@@ -17,6 +17,9 @@ case_disturbed() {
     back() { [ "$(names "$POD1" tcp 10.96.0.10 80 20)" = "p1 p2 p3" ] && [ "$(names "$CLIENT" tcp 10.77.0.2 30080 20)" = "p1 p2 p3" ]; }
     $NODE ipvsadm -C
     ok "servers that somebody flushed come back" eventually 20 back
+    ip -n "${NS}n" addr del 10.96.0.10/32 dev kube-ipvs0
+    there() { ip -n "${NS}n" addr show dev kube-ipvs0 | grep -q 10.96.0.10; }
+    ok "an address that somebody deleted comes back" eventually 20 there
     ip -n "${NS}n" link del kube-ipvs0
     ok "and their addresses" eventually 20 back
     $NODE iptables-legacy -t nat -F

@@ -90,7 +90,7 @@ static void a_node_port_has_a_server_for_each_address(_unused_ void **state)
     assert_int_equal(entries(&m, IPVS_SET_NODE_PORT_TCP), 1);
     assert_int_equal(entries(&m, IPVS_SET_NODE_PORT_LOCAL_TCP), 0);
     assert_int_equal(entries(&m, IPVS_SET_LOOP_BACK), 1); /* of the endpoint here */
-    for (size_t i = 0; i < m.n_items; i++) /* as the kernel lists it */
+    for (size_t i = 0; i < m.n_items; i++)                /* as the kernel lists it */
         assert_int_equal(m.items[i].entry.prefix, m.items[i].entry.ip2.family ? 32 : 0);
     ipvs_model_done(&m);
     (void)plan_free(p);
