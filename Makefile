@@ -76,7 +76,7 @@ TEST_PROGS := $(patsubst tests/lib/progs/%.c,$(B)/tests/bin/%,$(wildcard tests/l
 IMAGE_PROGS := $(patsubst tests/lib/image/%.c,$(B)/tests/image/%,$(wildcard tests/lib/image/*.c))
 HELLO    := $(patsubst manifests/examples/%.c,$(B)/share/coracle/%.tar,$(wildcard manifests/examples/hello.c))
 
-.PHONY: all help programs deps up down test test-cri-peer test-unit test-e2e test-asan fuzz soak bench lint format tidy \
+.PHONY: all help programs deps up down test test-cri-peer test-unit test-e2e test-asan fuzz soak bench bench-proxy lint format tidy \
         analyze coverage install uninstall clean
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -204,6 +204,9 @@ soak: tests ## long kill, fuzz and load runs
 
 bench: tests ## measure beside Debian's packages; writes docs/benchmarks.md
 	$(Q)tests/bench/run
+
+bench-proxy: tests ## measure the service proxy; writes docs/benchmarks-proxy.md
+	$(Q)tests/bench/proxy
 
 # ---- the cluster ----
 deps: ## install the Debian packages that are missing

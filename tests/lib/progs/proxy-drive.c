@@ -7,8 +7,8 @@
  *   {"delete":{"kind":…}}        it is gone
  *   sync                         waits until everything is programmed: "synced MILLISECONDS"
  *   describe NAMESPACE/NAME      prints what is known of a service
- *   memory                       prints PSS and CPU time used so far, in kB and ms
- *   error lines go to standard error; the end of input ends the program
+ *   memory                       prints PSS and the CPU time used so far, its children's too, in kB
+ * and ms error lines go to standard error; the end of input ends the program
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -61,13 +61,16 @@ static void object(struct drive *d, const json_t *j, bool gone)
 static void print_memory(void)
 {
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    struct rusage u;
+    struct rusage u, c;
     (void)getrusage(RUSAGE_SELF, &u);
+    (void)getrusage(RUSAGE_CHILDREN, &c); /* iptables-restore */
     (void)fs_read("/proc/self/smaps_rollup", 65536, &text, NULL);
     const char *pss = strstr(strbuf_text(&text), "Pss:");
-    (void)printf("memory %ld %ld\n", pss ? strtol(pss + 4, NULL, 10) : 0,
-                 (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
-                     (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000);
+    (void)printf(
+        "memory %ld %ld\n", pss ? strtol(pss + 4, NULL, 10) : 0,
+        (u.ru_utime.tv_sec + u.ru_stime.tv_sec + c.ru_utime.tv_sec + c.ru_stime.tv_sec) * 1000 +
+            (u.ru_utime.tv_usec + u.ru_stime.tv_usec + c.ru_utime.tv_usec + c.ru_stime.tv_usec) /
+                1000);
 }
 
 static void line(struct drive *d, const char *text, size_t len)
