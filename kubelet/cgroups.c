@@ -10,8 +10,9 @@
 
 struct pod_cgroups {
     struct cgroups *host;
-    char *top;  /* "/kubepods" below --cgroup-root */
-    char *path; /* of the last pod_cgroups_path() */
+    char *top;               /* "/kubepods" below --cgroup-root */
+    int64_t pids, burstable; /* limit of a pod's tasks; shares that are set */
+    char *path;              /* of the last pod_cgroups_path() */
 };
 
 static int make(const struct pod_cgroups *c, const char *path, int64_t shares, struct error *err)
@@ -41,6 +42,31 @@ int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *er
     if (!code)
         *ret = TAKE_PTR(c);
     return code;
+}
+
+int pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share, int64_t pids,
+                      struct error *err)
+{
+    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
+    c->pids = pids;
+    limits.memory_limit = share ? share->memory : CGROUP_UNLIMITED;
+    if (share)
+        limits.cpu_shares = milli_to_shares(share->cpu_milli);
+    return cgroup_set(c->host, c->top, &limits, NULL, err);
+}
+
+void pod_cgroups_weigh(struct pod_cgroups *c, int64_t milli)
+{
+    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
+    struct error err = ERROR_INIT;
+    limits.cpu_shares = milli_to_shares(milli);
+    if (limits.cpu_shares == c->burstable)
+        return;
+    _cleanup_free_ char *path = str_printf("%s/burstable", c->top);
+    if (cgroup_set(c->host, path, &limits, NULL, &err) < 0)
+        log_warn("weight of burstable pods cannot be set", "error", error_text(&err), NULL);
+    else
+        c->burstable = limits.cpu_shares;
 }
 
 struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c)
@@ -83,6 +109,8 @@ int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struc
     limits.cpu_period = 100000;
     limits.cpu_quota = r->quota ? r->quota : CGROUP_UNLIMITED;
     limits.memory_limit = r->memory ? r->memory : CGROUP_UNLIMITED;
+    if (c->pids > 0)
+        limits.pids_limit = c->pids;
     int code = cgroup_create(c->host, path, err);
     return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
 }

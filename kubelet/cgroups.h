@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "kubelet/config/downward.h"
 #include "kubelet/runtime/requests.h"
 
 struct pod_cgroups;
@@ -14,6 +15,12 @@ int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *er
 struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c); /* NULL is harmless; returns NULL */
 DEFINE_CLEANUP(struct pod_cgroups *, pod_cgroups_free);
 bool pod_cgroups_unified(const struct pod_cgroups *c); /* cgroup v2; false for NULL */
+/* What pods together may have: @share (NULL: no limit), and how many tasks each (below 1: no limit
+ * of ours; set when its group is made). */
+int pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share, int64_t pids,
+                      struct error *err);
+/* The weight of burstable pods against others follows their requests, @milli in all. */
+void pod_cgroups_weigh(struct pod_cgroups *c, int64_t milli);
 /* The pod's group: what the runtime gets as cgroup_parent. Valid until the next call. */
 const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod);
 /* Makes the pod's group and sets its limits; again whenever they change. */

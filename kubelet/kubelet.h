@@ -52,12 +52,15 @@ struct kubelet {
     struct http_client *http; /* probes */
     struct pod_manager *pods;
     struct pod_cgroups *cgroups;       /* NULL: pods get no cgroup of their own */
+    const char *cgroup_driver;         /* of the configuration: for a runtime that does not say */
     struct string_list unsafe_sysctls; /* that pods may set all the same */
     struct dns_settings dns;
     const char *resolv_conf; /* path of the host's; NULL: there is none */
     char *resolv_text;       /* as read last: dns.host_config */
     struct node_capacity capacity, allocatable;
-    json_t *node_labels; /* of our Node as the API has it; NULL while not known */
+    struct image_gc *image_gc; /* NULL in tests */
+    json_t *images;            /* the node's status.images; NULL while not known */
+    json_t *node_labels;       /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
     bool node_ready;                 /* the runtime and its network are */
     bool seccomp_default;            /* RuntimeDefault where a pod names no profile */

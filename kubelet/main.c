@@ -14,6 +14,7 @@
 #include "kubelet/cleanup.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
+#include "kubelet/runtime/image_gc.h"
 #include "kubelet/server/server.h"
 #include "kubelet/sources.h"
 #include "net/http_client.h"
@@ -83,6 +84,7 @@ static int read_config(struct program *p, struct error *err)
     int r = options.config ? kubelet_config_load(options.config, f, err) : 0;
     if (r < 0)
         return r;
+    kubelet_config_init(f);
     choose(&options.manifests, f->static_pods, NULL);
     choose(&options.cluster_domain, f->cluster_domain, "cluster.local");
     choose(&options.address, f->address, "0.0.0.0");
@@ -197,6 +199,12 @@ static void on_services(void *arg)
         pod_manager_kick(p->k.pods);
 }
 
+static void on_images(void *arg)
+{
+    struct program *p = arg;
+    node_update(p->node);
+}
+
 static void on_ready(void *arg)
 {
     (void)arg;
@@ -221,6 +229,27 @@ static void read_lists(struct program *p)
     p->k.seccomp_default = options.seccomp_default || p->file.seccomp_default.value;
 }
 
+/* How much of the machine is for pods. */
+static int share_node(struct program *p, struct error *err)
+{
+    struct kubelet *k = &p->k;
+    const struct kubelet_config *f = &p->file;
+    struct node_capacity pods;
+    node_read_capacity(k, f->max_pods.value);
+    int r = node_allocatable(&k->capacity, f, &pods, &k->allocatable, err);
+    if (r < 0)
+        return r;
+    k->cgroup_driver = f->cgroup_driver;
+    r = pod_cgroups_limit(k->cgroups, kubelet_config_enforces_pods(f) ? &pods : NULL,
+                          f->pod_pids_limit.value, err);
+    if (r != -EBUSY)
+        return r;
+    /* Pods that run already use more: they run on. */
+    log_warn("pods cannot be held to what is not reserved", "error", error_text(err), NULL);
+    *err = (struct error)ERROR_INIT;
+    return 0;
+}
+
 static int start(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
@@ -233,12 +262,13 @@ static int start(struct program *p, struct error *err)
     if (r == 0)
         r = pod_cgroups_new(options.cgroup_root, &k->cgroups, err);
     if (r == 0)
+        r = share_node(p, err);
+    if (r == 0)
         r = open_runtime(p, err);
     if (r == 0)
         r = open_api(p, err);
     if (r < 0)
         return r;
-    node_read_capacity(k);
     read_lists(p);
     k->http = http_client_new(k->loop);
     k->objects = object_cache_new(k->api);
@@ -247,6 +277,11 @@ static int start(struct program *p, struct error *err)
     k->runtime_events =
         runtime_events_new(k, runtime_client(k->runtime), &pod_manager_runtime_ops, k->pods);
     p->node = node_new(k, on_ready, p);
+    struct image_gc_policy images = {.high = p->file.image_gc_high.value,
+                                     .low = p->file.image_gc_low.value,
+                                     .min_age_ms = p->file.image_min_age_ms,
+                                     .max_age_ms = p->file.image_max_age_ms};
+    k->image_gc = image_gc_new(k, &images, on_images, p);
     _cleanup_free_ char *manifests = options.manifests
                                          ? str_dup(options.manifests)
                                          : daemon_path(options.root, "/etc/kubernetes/manifests");
@@ -267,6 +302,7 @@ static void stop(struct program *p)
     kubelet_server_free(p->server);
     file_source_free(p->files);
     api_source_free(p->api);
+    k->image_gc = image_gc_free(k->image_gc);
     node_free(p->node);
     pod_manager_free(k->pods);
     runtime_events_free(k->runtime_events);

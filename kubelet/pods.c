@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "kube/meta.h"
+#include "kubelet/cgroups.h"
 #include "kubelet/orphans.h"
 #include "kubelet/runtime/events.h"
 
@@ -92,6 +93,25 @@ void pod_manager_kick(struct pod_manager *m)
         worker_kick(map_value(e));
 }
 
+static bool has_share(const struct pod_worker *w)
+{
+    return (w->stage == WORKER_RUN || w->stage == WORKER_STOP) && !w->rejected &&
+           !pod_is_over(w->pod);
+}
+
+void pod_manager_weigh(struct pod_manager *m)
+{
+    int64_t burstable = 0;
+    if (!m || !m->k->cgroups)
+        return;
+    MAP_FOR_EACH(e, &m->workers) {
+        const struct pod_worker *w = map_value(e);
+        if (has_share(w) && w->pod->qos == QOS_BURSTABLE)
+            burstable += pod_request(w->pod, "cpu");
+    }
+    pod_cgroups_weigh(m->k->cgroups, burstable);
+}
+
 int64_t pod_manager_requested(const struct pod_manager *m, const char *name,
                               const struct pod_worker *but)
 {
@@ -100,8 +120,7 @@ int64_t pod_manager_requested(const struct pod_manager *m, const char *name,
         return 0;
     MAP_FOR_EACH(e, &m->workers) {
         const struct pod_worker *w = map_value(e);
-        bool active = w->stage == WORKER_RUN || w->stage == WORKER_STOP;
-        if (w != but && active && !w->rejected && !pod_is_over(w->pod))
+        if (w != but && has_share(w))
             sum += str_eq(name, "pods") ? 1 : pod_request(w->pod, name);
     }
     return sum;
@@ -198,6 +217,7 @@ static void on_gone(struct pod_worker *w, void *arg)
     worker_free(w);
     MAP_FOR_EACH(e, &m->workers)
         worker_retry_resize(map_value(e));
+    pod_manager_weigh(m);
     struct pod *next = map_take(&m->replaced, name);
     if (next) {
         start(m, next);
@@ -214,6 +234,7 @@ static void start(struct pod_manager *m, struct pod *pod)
     }
     struct pod_worker *w = worker_new(m->k, pod, on_gone, m);
     map_set(&m->workers, pod->meta.uid, w);
+    pod_manager_weigh(m);
     log_info("pod added", "pod", pod_label(pod, label), "uid", pod->meta.uid, "source",
              pod->source == POD_FROM_API ? "api" : "file", NULL);
     if (runtime_events_knows(m->k->runtime_events, pod->meta.uid)) {

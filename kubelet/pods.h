@@ -31,8 +31,12 @@ struct pod_worker *pod_manager_by_uid(const struct pod_manager *m, const char *u
 void pod_manager_each(const struct pod_manager *m,
                       void (*fn)(const struct pod_worker *w, void *arg), void *arg);
 
-/* What all pods but @but have set aside of "cpu" (milli), "memory" or "pods". 0 for NULL. */
+/* What all pods but @but have set aside of "cpu" (milli), "memory" or "pods". 0 for a NULL manager.
+ */
 int64_t pod_manager_requested(const struct pod_manager *m, const char *name,
                               const struct pod_worker *but);
+
+/* What they ask for has changed. */
+void pod_manager_weigh(struct pod_manager *m); /* NULL is harmless */
 
 extern const struct runtime_events_ops pod_manager_runtime_ops; /* arg: the manager */

@@ -14,8 +14,7 @@
 #include "base/strbuf.h"
 #include "kubelet/node/node.h"
 
-#define PODS_MAX      110
-#define MEMORY_MARGIN (100LL << 20) /* upstream's hard eviction threshold */
+#define PODS_MAX 110
 
 static int64_t read_memory(void)
 {
@@ -26,18 +25,16 @@ static int64_t read_memory(void)
     return line ? strtoll(line + 9, NULL, 10) * 1024 : 0;
 }
 
-void node_read_capacity(struct kubelet *k)
+void node_read_capacity(struct kubelet *k, int64_t max_pods)
 {
     struct statvfs fs;
     struct node_capacity *c = &k->capacity;
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    *c = (struct node_capacity){
-        .cpu_milli = (cpus > 0 ? cpus : 1) * 1000, .memory = read_memory(), .pods = PODS_MAX};
+    *c = (struct node_capacity){.cpu_milli = (cpus > 0 ? cpus : 1) * 1000,
+                                .memory = read_memory(),
+                                .pods = max_pods ? max_pods : PODS_MAX};
     if (!statvfs(k->pods_dir, &fs))
         c->ephemeral = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;
-    k->allocatable = *c;
-    k->allocatable.memory = c->memory > 2 * MEMORY_MARGIN ? c->memory - MEMORY_MARGIN : c->memory;
-    k->allocatable.ephemeral = c->ephemeral / 10 * 9 / 1024 * 1024; /* as it is written */
 }
 
 static void put_quantity(json_t *o, const char *key, int64_t value, const char *suffix)

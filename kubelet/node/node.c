@@ -23,7 +23,7 @@
 struct node {
     struct kubelet *k;
     struct loop_timer ask, write;
-    struct runtime_call *status_call, *version_call, *cidr_call;
+    struct runtime_call *status_call, *version_call, *driver_call, *cidr_call;
     struct kube_call *api_call;
     struct node_lease *lease;
     char *runtime_version; /* "name://version" */
@@ -35,6 +35,7 @@ struct node {
     uint64_t sent_at;
     uint32_t retry_ms;
     bool registered, told_ready, complained;
+    bool driver_known, systemd; /* the runtime's cgroup driver */
     void (*ready)(void *arg);
     void *arg;
 };
@@ -104,6 +105,8 @@ static json_t *build(const struct node *n, const char *heartbeat)
         "allocatable", node_resources(&k->allocatable), "conditions", conditions, "addresses",
         addresses, "daemonEndpoints", "kubeletEndpoint", "Port", (int)k->port, "nodeInfo",
         node_info(n->runtime_version ? n->runtime_version : ""));
+    if (k->images)
+        (void)json_object_set(status, "images", k->images);
     add_features(k, status);
     return status;
 }
@@ -171,6 +174,10 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         why = str_dup("container runtime status is missing");
     else
         read_handlers(n->k, r);
+    if (!why && n->systemd)
+        why =
+            str_dup("the container runtime has the cgroup driver systemd: this kubelet works with "
+                    "cgroupfs only");
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): str_dup never returns NULL
     for (size_t i = 0; !why && i < r->status->n_conditions; i++) {
         const Runtime__V1__RuntimeCondition *c = r->status->conditions[i];
@@ -199,15 +206,37 @@ static void on_version(void *arg, enum rpc_status status, const char *message,
     write_status(n);
 }
 
+/* Older runtimes do not say: then it is what the configuration says. */
+static void on_driver(void *arg, enum rpc_status status, const char *message,
+                      const ProtobufCMessage *response)
+{
+    struct node *n = arg;
+    const Runtime__V1__RuntimeConfigResponse *r = (const void *)response;
+    (void)message;
+    n->driver_call = NULL;
+    if (status != RPC_OK && status != RPC_UNIMPLEMENTED)
+        return;
+    n->driver_known = true;
+    n->systemd = status == RPC_OK
+                     ? r->linux && r->linux->cgroup_driver == RUNTIME__V1__CGROUP_DRIVER__SYSTEMD
+                     : str_eq(n->k->cgroup_driver, "systemd");
+    if (n->systemd)
+        loop_timer_set(&n->ask, 0);
+}
+
 static void on_ask(void *arg)
 {
     struct node *n = arg;
     Runtime__V1__StatusRequest status = RUNTIME__V1__STATUS_REQUEST__INIT;
     Runtime__V1__VersionRequest version = RUNTIME__V1__VERSION_REQUEST__INIT;
+    Runtime__V1__RuntimeConfigRequest driver = RUNTIME__V1__RUNTIME_CONFIG_REQUEST__INIT;
     version.version = (char *)(uintptr_t) "v1";
     if (!n->runtime_version && !n->version_call)
         n->version_call =
             runtime_call(n->k->runtime, CRI_VERSION, &version.base, 5000, on_version, n);
+    if (!n->driver_known && !n->driver_call)
+        n->driver_call =
+            runtime_call(n->k->runtime, CRI_RUNTIME_CONFIG, &driver.base, 5000, on_driver, n);
     if (!n->status_call)
         n->status_call = runtime_call(n->k->runtime, CRI_STATUS, &status.base, 5000, on_status, n);
 }
@@ -331,6 +360,11 @@ static void on_write(void *arg)
     write_status(arg);
 }
 
+void node_update(struct node *n)
+{
+    write_status(n);
+}
+
 struct node *node_new(struct kubelet *k, void (*ready)(void *arg), void *arg)
 {
     char now[TIME_TEXT_MAX];
@@ -353,6 +387,7 @@ struct node *node_free(struct node *n)
         return NULL;
     runtime_cancel(n->k->runtime, &n->status_call);
     runtime_cancel(n->k->runtime, &n->version_call);
+    runtime_cancel(n->k->runtime, &n->driver_call);
     runtime_cancel(n->k->runtime, &n->cidr_call);
     kube_call_cancel(n->api_call);
     node_lease_free(n->lease);

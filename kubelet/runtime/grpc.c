@@ -42,6 +42,8 @@ static const struct rpc_method methods[CRI_METHODS] = {
     [CRI_LIST_IMAGES] = IMAGE("ListImages", list_images),
     [CRI_IMAGE_STATUS] = IMAGE("ImageStatus", image_status),
     [CRI_PULL_IMAGE] = IMAGE("PullImage", pull_image),
+    [CRI_REMOVE_IMAGE] = IMAGE("RemoveImage", remove_image),
+    [CRI_IMAGE_FS_INFO] = IMAGE("ImageFsInfo", image_fs_info),
 };
 
 static struct runtime_call *grpc_call(struct runtime *rt, enum cri_method method,

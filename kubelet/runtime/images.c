@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "base/strbuf.h"
+#include "kubelet/runtime/image_gc.h"
 #include "kubelet/runtime/image_name.h"
 
 struct image_request {
@@ -101,6 +102,8 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         struct image_info info = {.id = NULL};
         if (!r->pulled)
             event(r, "Normal", "Pulled", "Container image \"%s\" already present on machine", name);
+        else
+            image_gc_refresh(r->k->image_gc);
         read_info(reply->image, &info);
         finish(r, NULL, NULL, &info);
     } else if (r->pulled) {

@@ -31,6 +31,8 @@ enum cri_method {
     CRI_LIST_IMAGES,
     CRI_IMAGE_STATUS,
     CRI_PULL_IMAGE,
+    CRI_REMOVE_IMAGE,
+    CRI_IMAGE_FS_INFO,
     CRI_METHODS,
 };
 

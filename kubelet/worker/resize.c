@@ -84,6 +84,7 @@ struct pod *worker_allocate(struct pod_worker *w, struct pod *pod)
     if (!why) {
         stop_waiting(w);
         w->resizing = true;
+        w->weigh = true;
         kubelet_event(w->k, pod, NULL, "Normal", "ResizeStarted", "Pod resize started");
         return pod_ref(pod);
     }
@@ -156,6 +157,9 @@ bool worker_sync_resize(struct pod_worker *w)
     struct error err = ERROR_INIT;
     uint64_t now = now_ms();
     bool behind = false;
+    if (w->weigh)
+        pod_manager_weigh(w->k->pods);
+    w->weigh = false;
     for (size_t i = 0; i < w->n_fixed; i++)
         behind |= is_behind(w->slots[i]);
     if (w->resize_retry_at > now) {

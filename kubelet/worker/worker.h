@@ -97,6 +97,7 @@ struct pod_worker {
     char *resize_error;                    /* of what is being brought about */
     uint64_t resize_retry_at;
     bool resizing; /* set aside, not yet brought about */
+    bool weigh;    /* and not yet counted */
     enum worker_stage stage;
     struct pod_sandbox sandbox;
     struct string_list old_sandboxes; /* still known to the runtime */

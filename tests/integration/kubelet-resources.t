@@ -6,7 +6,16 @@ apiserver_up
 . "$(dirname "$0")/../lib/kubelet.sh"
 . "$(dirname "$0")/../lib/pods.sh"
 node_up
-FLAGS=(--kubeconfig "$T/kubeconfig" --client-ca-file "$T/pki/ca.crt")
+cat >"$T/config.yaml" <<END
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+kubeReserved: {memory: 64Mi}
+systemReserved: {memory: 64Mi, cpu: 100m}
+evictionHard: {memory.available: 100Mi}
+podPidsLimit: 60
+maxPods: 20
+END
+FLAGS=(--kubeconfig "$T/kubeconfig" --client-ca-file "$T/pki/ca.crt" --config "$T/config.yaml")
 kubelet_start "${FLAGS[@]}"
 uid() { get "$pods/$1" .metadata.uid; }
 # group CONTROLLER PATH: the directory of a group below the test's.
@@ -47,6 +56,16 @@ is "$(limits b /burstable)" "$((64 * Mi)) max $((64 * Mi)) max" "burstable"
 is "$(limits e /besteffort)" "max max max max" "best effort"
 is "$(for p in g b e; do get $pods/$p .status.qosClass; done | xargs)" "Guaranteed Burstable BestEffort" "the status says the classes"
 
+is "$(cat "$(group pids "/kubepods/besteffort/pod$(uid e)")/pids.max")" 60 "podPidsLimit"
+tasks=$(in_pod e c sh -c 'i=0; while [ $i -lt 100 ]; do sleep 60 >/dev/null 2>&1 & i=$((i+1)); done; echo $i' 2>/dev/null)
+isnt "$tasks" 100 "... holds"
+node() { get /api/v1/nodes/n1 "$1"; }
+total=$(awk '/^MemTotal/ {print $2}' /proc/meminfo)
+is "$(node .status.allocatable.memory)" "$((total - 228 * 1024))Ki" "allocatable memory: less what is reserved and has to stay free"
+is "$(node '.status.allocatable.cpu + " " + .status.allocatable.pods')" "$(($(nproc) * 1000 - 100))m 20" "... cpu, pods"
+limit=$(memory_limit /kubepods)
+is "$((limit / 1024 / 4 * 4))" "$(((total - 128 * 1024) / 4 * 4))" "pods together are held to what is not reserved"
+
 # ---- resize ----
 resize() { # POD RESOURCES
     api PATCH "$pods/$1/resize" -H 'Content-Type: application/strategic-merge-patch+json' \
@@ -70,12 +89,12 @@ ok "... is infeasible" eventually 40 condition b PodResizePending Infeasible
 ok "... told as an event" eventually 40 event_says b ResizeInfeasible 'enough capacity: cpu'
 ok "... and the group stays" limits_are b /burstable "$((64 * Mi)) max $((64 * Mi)) max"
 kubelet_kill9
-ok "more than is free, while no kubelet runs" resize b "{\"requests\":{\"cpu\":\"$((cpus * 1000 - 50))m\"}}"
+ok "more than is free, while no kubelet runs" resize b "{\"requests\":{\"cpu\":\"$((cpus * 1000 - 150))m\"}}"
 kubelet_start "${FLAGS[@]}"
 ok "... is put off when it is back" eventually 40 condition b PodResizePending Deferred
 api DELETE $pods/g >/dev/null
 ok "... until another pod has left" eventually 40 condition b PodResizePending ""
-ok "... then the status has it" eventually 40 pod_is b ".status.containerStatuses[0].allocatedResources.cpu == \"$((cpus * 1000 - 50))m\"" true
+ok "... then the status has it" eventually 40 pod_is b ".status.containerStatuses[0].allocatedResources.cpu == \"$((cpus * 1000 - 150))m\"" true
 is "$(get $pods/b '.status.containerStatuses[0].restartCount')" 0 "... without a restart"
 
 # ---- who fits ----

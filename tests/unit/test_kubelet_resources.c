@@ -1,8 +1,12 @@
 /* Resources: what was set aside for a pod, what the node has to give. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/json.h"
-#include "kubelet/runtime/requests.h"
+#include "kubelet/node/node.h"
+#include "kubelet/runtime/image_gc.h"
 #include "lib/test.h"
 
 /* What was set aside stands in the status: a kubelet that starts anew goes on from there. */
@@ -29,10 +33,135 @@ static void a_resize_survives_a_restart(void **state)
     pod_unref(pod);
 }
 
+static int load(const char *yaml, struct kubelet_config *ret, struct error *err)
+{
+    char path[] = "/tmp/kubelet-config.XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_true(dprintf(fd,
+                        "apiVersion: kubelet.config.k8s.io/v1beta1\n"
+                        "kind: KubeletConfiguration\n%s",
+                        yaml) > 0);
+    (void)close(fd);
+    int r = kubelet_config_load(path, ret, err);
+    (void)unlink(path);
+    return r;
+}
+
+static const struct node_capacity machine = {
+    .cpu_milli = 4000, .memory = 8LL << 30, .ephemeral = 100LL << 30, .pods = 110};
+
+static int allocatable(const char *yaml, struct node_capacity *pods, struct node_capacity *a,
+                       struct error *err)
+{
+    struct kubelet_config c = {.kind = NULL};
+    int r = load(yaml, &c, err);
+    if (r < 0)
+        return r;
+    r = node_allocatable(&machine, &c, pods, a, err);
+    kubelet_config_done(&c);
+    return r;
+}
+
+static void what_is_reserved_is_not_for_pods(void **state)
+{
+    (void)state;
+    struct node_capacity pods, a;
+    assert_int_equal(allocatable("", &pods, &a, NULL), 0);
+    assert_int_equal(pods.memory, machine.memory);
+    assert_int_equal(a.memory, machine.memory - (100 << 20));
+    assert_int_equal(a.ephemeral, 90LL << 30);
+    assert_int_equal(a.cpu_milli, 4000);
+    assert_int_equal(allocatable("kubeReserved: {cpu: 250m, memory: 512Mi}\n"
+                                 "systemReserved: {cpu: \"0.5\", memory: 1Gi, "
+                                 "ephemeral-storage: 10Gi}\n"
+                                 "evictionHard: {memory.available: 5%, nodefs.available: 1Gi}\n",
+                                 &pods, &a, NULL),
+                     0);
+    assert_int_equal(pods.cpu_milli, 3250);
+    assert_int_equal(a.cpu_milli, 3250);
+    assert_int_equal(pods.memory, (8LL << 30) - (3LL << 29));
+    assert_int_equal(a.memory, pods.memory - (int64_t)((double)machine.memory * 0.05));
+    assert_int_equal(a.ephemeral, 89LL << 30);
+    /* What is given replaces all defaults. */
+    assert_int_equal(allocatable("evictionHard: {pid.available: 10%}\n", &pods, &a, NULL), 0);
+    assert_int_equal(a.memory, machine.memory);
+    assert_int_equal(a.ephemeral, machine.ephemeral);
+}
+
+static void wrong_reservations_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *yaml, *error;
+    } cases[] = {
+        {"kubeReserved: {cpu: x}\n", "kubeReserved[cpu]: \"x\" is not a quantity"},
+        {"kubeReserved: {memory: -1Gi}\n", "kubeReserved[memory]: \"-1Gi\" is not a quantity"},
+        {"kubeReserved: {gpu: \"1\"}\n", "kubeReserved: \"gpu\" cannot be reserved"},
+        {"systemReserved: {cpu: \"5\"}\n", "has a reservation of 5000 but capacity of 4000"},
+        {"evictionHard: {disk: 1Gi}\n", "evictionHard: unknown eviction signal \"disk\""},
+        {"evictionHard: {memory.available: 101%}\n",
+         "evictionHard[memory.available]: \"101%\" is not a percentage"},
+        {"evictionHard: {memory.available: nan%}\n", "is not a percentage"},
+        {"enforceNodeAllocatable: [kube-reserved]\n", "\"kube-reserved\" is not supported"},
+        {"enforceNodeAllocatable: [pods, none]\n", "none goes with no other"},
+        {"cgroupDriver: x\n", "cgroupDriver: \"x\" is neither"},
+        {"maxPods: 0\n", "maxPods: 0 is not between"},
+        {"imageGCHighThresholdPercent: 101\n", "imageGCHighThresholdPercent: 101 is not between"},
+        {"imageGCHighThresholdPercent: 80\n", "imageGCLowThresholdPercent: 80 is not below"},
+        {"imageMinimumGCAge: soon\n", "imageMinimumGCAge: \"soon\" is not a duration"},
+        {"imageMaximumGCAge: 1m\n", "imageMaximumGCAge: is not above"},
+        {"podPidsLimit: -2\n", "podPidsLimit: -2 is not between"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct node_capacity pods, a;
+        struct error err = ERROR_INIT;
+        assert_true(allocatable(cases[i].yaml, &pods, &a, &err) < 0);
+        if (!strstr(error_text(&err), cases[i].error))
+            fail_msg("%s: %s", cases[i].yaml, error_text(&err));
+    }
+}
+
+/* Of images "a".."e": who goes, in order. */
+static void chosen(const struct image_gc_policy *policy, uint64_t bytes, const char *expected)
+{
+    struct image_record r[] = {
+        {.id = (char *)(uintptr_t) "a", .size = 10, .last_used = 500, .used = true},
+        {.id = (char *)(uintptr_t) "b", .size = 10, .last_used = 400},
+        {.id = (char *)(uintptr_t) "c", .size = 20, .first_seen = 100, .last_used = 100},
+        {.id = (char *)(uintptr_t) "d", .size = 5, .first_seen = 950, .last_used = 950},
+        {.id = (char *)(uintptr_t) "e", .size = 5, .last_used = 50, .pinned = true}};
+    size_t n;
+    char got[ARRAY_SIZE(r) + 1] = "";
+    (void)image_gc_choose(r, ARRAY_SIZE(r), policy, bytes, 1000, &n);
+    for (size_t i = 0; i < n; i++)
+        got[i] = *r[i].id;
+    assert_string_equal(got, expected);
+}
+
+static void images_go_by_use(void **state)
+{
+    (void)state;
+    struct image_gc_policy p = {.min_age_ms = 100};
+    chosen(&p, 0, "");
+    chosen(&p, 1, "c");
+    chosen(&p, 21, "cb");
+    chosen(&p, 1000, "cb"); /* not what is used, pinned or new */
+    p.min_age_ms = 0;
+    chosen(&p, 1000, "cbd");
+    p.max_age_ms = 700;
+    chosen(&p, 0, "c"); /* whatever the disk has */
+    p.max_age_ms = 500;
+    chosen(&p, 1, "cb");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_resize_survives_a_restart),
+        cmocka_unit_test(what_is_reserved_is_not_for_pods),
+        cmocka_unit_test(wrong_reservations_are_refused),
+        cmocka_unit_test(images_go_by_use),
     };
     return RUN_TESTS(tests);
 }
