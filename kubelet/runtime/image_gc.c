@@ -28,6 +28,7 @@ struct image_gc {
     size_t n_chosen, next;
     uint64_t wanted, freed; /* bytes */
     int64_t seen_from;      /* ms; what was there at the start counts as old */
+    uint64_t collect_at;    /* now_ms() of the next collection, however often images come */
     bool collect, again;
     void (*changed)(void *arg);
     void *arg;
@@ -185,7 +186,10 @@ static void finish(struct image_gc *g, bool ok)
         begin(g);
         return;
     }
-    loop_timer_set(&g->timer, ok ? PERIOD_MS : RETRY_MS);
+    uint64_t now = now_ms();
+    if (!ok)
+        g->collect_at = now + RETRY_MS;
+    loop_timer_set(&g->timer, g->collect_at > now ? g->collect_at - now : 0);
 }
 
 static void failed(struct image_gc *g, const char *what, const char *message)
@@ -364,6 +368,7 @@ static void on_timer(void *arg)
 {
     struct image_gc *g = arg;
     g->collect = true;
+    g->collect_at = now_ms() + PERIOD_MS;
     begin(g);
 }
 
