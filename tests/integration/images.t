@@ -39,7 +39,9 @@ is "$(images pull "$REGISTRY/lib/hello:v1")" "$ID" "pull again: nothing to fetch
 push "$hello" lib/hello:docker --format v2s2
 is "$(images pull "$REGISTRY/lib/hello:docker" | cut -c1-7)" "sha256:" "a Docker schema 2 manifest"
 skopeo copy -q --dest-decompress "oci-archive:$(testimage busybox)" "dir:$T/plain"
-skopeo copy -q --dest-tls-verify=false --format oci --dest-compress-format zstd "dir:$T/plain" "docker://$REGISTRY/zstd/busybox:v1"
+# By a layout: a push straight to the registry may take a gzip layer that skopeo remembers instead.
+skopeo copy -q --dest-compress-format zstd "dir:$T/plain" "oci:$T/zstd:v1"
+skopeo copy -q --dest-tls-verify=false --preserve-digests "oci:$T/zstd:v1" "docker://$REGISTRY/zstd/busybox:v1"
 like "$(skopeo inspect --raw --tls-verify=false "docker://$REGISTRY/zstd/busybox:v1")" 'layer.v1.tar\+zstd' "a layer in zstd"
 is "$(images pull "$REGISTRY/zstd/busybox:v1")" "$(images status coracle.local/busybox:v1 | sed -n 's/^id //p')" "is the same image"
 like "$(images pull "$REGISTRY/lib/none:v1" 2>&1)" "^NOT_FOUND: .*/v2/lib/none/manifests/v1: 404" "no such image: the endpoint and its answer are named"
