@@ -227,9 +227,11 @@ static void write_affinity_rule(struct ruleset *r, const struct chain *c,
 {
     unsigned k = words(r), seconds = (unsigned)c->own->affinity_seconds;
     const uint32_t zero = 0;
-    char ip[IP_TEXT_MAX], comment[2 * IP_TEXT_MAX];
-    (void)snprintf(comment, sizeof(comment), "%s %s port %u",
-                   remembered ? "clients of" : "others to", ip_addr_format(&e->ip, ip), e->port);
+    char ip[IP_TEXT_MAX], comment[IP_TEXT_MAX + 64];
+    /* All that the rule says: a restart compares comments. */
+    (void)snprintf(comment, sizeof(comment), "%s %s port %u, for %u s",
+                   remembered ? "clients of" : "others to", ip_addr_format(&e->ip, ip), e->port,
+                   seconds);
     begin(r, c->name, comment);
     if (!remembered && left > 1) {
         nft_load_random(r->batch, left, 0);
@@ -279,9 +281,10 @@ static void mark_rule(struct ruleset *r, const char *chain, const char *comment)
     nft_end_rule(r->batch);
 }
 
-static void goto_rule(struct ruleset *r, const char *chain, const char *comment, const char *to)
+/* Its comment is where it goes: a restart compares comments. */
+static void goto_rule(struct ruleset *r, const char *chain, const char *to)
 {
-    begin(r, chain, comment);
+    begin(r, chain, to);
     nft_verdict(r->batch, NFT_GOTO, to);
     nft_end_rule(r->batch);
 }
@@ -381,7 +384,7 @@ void ruleset_write_chain(struct ruleset *r, const struct chain *c, bool anew)
     if (c->own && c->bare)
         write_affinity(r, c);
     else if (c->own)
-        goto_rule(r, c->name, "an endpoint", choice.name);
+        goto_rule(r, c->name, choice.name);
     else
         write_draw(r, c);
 }
