@@ -175,7 +175,7 @@ c1=$(run "$c" one 'exec sleep 1001' '.linux.security_context.namespace_options.p
 c2=$(run "$c" two 'exec sleep 1002' '.linux.security_context.namespace_options.pid="POD"')
 like "$(cri exec "$c1" ps)" "sleep 1002" "a shared PID namespace"
 ours && like "$(cri create "$a" "$(container x true '.linux.security_context.namespace_options.pid="POD"')" 2>&1)" "shared PID namespace" "... needs a sandbox that has one"
-d=$(cri runp "$(pod d '.linux.security_context.namespace_options={network:"NODE",pid:"CONTAINER",ipc:"NODE"}')")
+d=$(cri runp "$(pod d 'del(.hostname) | .linux.security_context.namespace_options={network:"NODE",pid:"CONTAINER",ipc:"NODE"}')")
 d1=$(run "$d" one 'exec sleep 1000')
 is "$(cri inspectp "$d" | jq -r '.status.network.ip // ""')" "" "host network: no address of its own"
 like "$(cri exec "$d1" ip -o link)" "$(ours && echo coracle0 || echo cni0)" "... but the node's links"
