@@ -18,6 +18,7 @@ if [ -n "${SLICE_UML:-}" ]; then
     # In User Mode Linux starting kubectl takes seconds, most of it its threads: one of them, one kubectl.
     export GOMAXPROCS=1 GODEBUG=asyncpreemptoff=1
     NEWER=
+    PAUSE=0.5 # between requests: starting curl takes most of this machine
 fi
 
 # ---- up ----
@@ -113,7 +114,7 @@ hammer() { # starts the client
             n=$((n + 1))
             echo $n >"$T/count"
             at=$(date +%T.%N)
-            $NET curl -sS --max-time $((5 * SLOW)) -o /dev/null -f "$URL" 2>>"$T/failed" && continue
+            $NET curl -sS --max-time $((5 * SLOW)) -o /dev/null -f "$URL" 2>>"$T/failed" && { sleep "${PAUSE:-0}"; continue; }
             { echo "request $n at $at failed"; k get pods,endpointslices -o wide; } >>"$T/failed" 2>&1
         done
     ) &
@@ -133,6 +134,13 @@ hammered() { # DESCRIPTION: stops it; passes when nothing failed
 }
 containers() { k get pods -l app=hello -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort; }
 
+# hello serves on for 2 s after SIGTERM. That is time enough for a machine to program its rules; for one that is
+# SLOW times slower it is SLOW times as much.
+if [ "$SLOW" -gt 1 ]; then
+    k set env deployment/hello GRACE_SECONDS=$((2 * SLOW)) >/dev/null &&
+        k rollout status deployment/hello --timeout=$((60 * SLOW))s >/dev/null || bail "no slower hello"
+    eventually 30 pods_are hello 2 || bail "the first pods stay"
+fi
 hammer
 ok "rolling update" k set env deployment/hello "ROUND=1"
 ok "rolls out" k rollout status deployment/hello --timeout=$((60 * SLOW))s

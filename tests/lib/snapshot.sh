@@ -7,7 +7,9 @@ snapshot() {
     echo "# neighbours"; $NET ip neigh show nud permanent
     for flavour in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
         command -v $flavour-save >/dev/null || continue
-        echo "# $flavour"; $NET $flavour-save 2>/dev/null | grep -v '^#' | sed 's/\[[0-9]*:[0-9]*\]//'
+        # A table of the legacy flavour is there, empty, once anybody has asked for it: only what is in it counts.
+        echo "# $flavour"; $NET $flavour-save 2>/dev/null | sed 's/\[[0-9]*:[0-9]*\]//' |
+            awk '/^\*/ {table = $0} !/^(#|\*|COMMIT)/ && !/^:[A-Z]+ ACCEPT/ {print table, $0}'
     done
     echo "# nft"; command -v nft >/dev/null && $NET nft list ruleset
     echo "# ipset"; command -v ipset >/dev/null && $NET ipset list -n 2>/dev/null
