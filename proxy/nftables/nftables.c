@@ -5,7 +5,8 @@
  * that nobody used before or nobody uses any more: one transaction of a few messages, whatever else
  * is in the table. To reconcile, the chains with the comments of their rules and all elements are
  * read and compared; a table that another version, another configuration or somebody else's
- * kube-proxy has made is replaced as a whole, in one transaction.
+ * kube-proxy has made is replaced as a whole, in one transaction. So is one whose differences the
+ * kernel refuses: somebody else's map may lead to a chain that is to go.
  *
  * The table is not owned in the kernel's sense (NFT_TABLE_F_OWNER): such a table goes when its
  * owner's socket does, and services must outlive this process. It is ours by its name; whoever
@@ -30,6 +31,7 @@ struct nftables {
     struct map chains;    /* name → how many services use it */
     struct map hairpins;  /* key in hexadecimal → how many services have the endpoint */
     struct elements node; /* addresses as installed */
+    bool refused;         /* the kernel did not take what a comparison came to */
 };
 
 /* A transaction in the making: chains first, then what goes, what comes, and chains that go. */
@@ -393,7 +395,7 @@ static void reconcile(void *arg, const struct map *services)
     change_init(&c, b);
     if (code >= 0) {
         want_everything(&c, &all, services);
-        bool same = code == 1 && is_sound(b, &r, &all);
+        bool same = code == 1 && !b->refused && is_sound(b, &r, &all);
         if (same) {
             write_difference(&c, &all, &r);
         } else {
@@ -406,6 +408,7 @@ static void reconcile(void *arg, const struct map *services)
         elements_compare(same ? &r.elements : &nothing, &all.elements, keep_removed, keep_added,
                          &c);
         code = commit(&c, &err);
+        b->refused = same && code < 0;
     }
     change_done(&c);
     contribution_done(&all);

@@ -23,6 +23,14 @@ case_disturbed() {
     $NODE nft delete table ip kube-proxy
     $NODE nft 'add table ip kube-proxy { chain services { type filter hook forward priority 0; drop; }; }'
     ok "a table of somebody else's in its place is replaced" eventually 20 back
+    chain=$($NODE nft list map ip kube-proxy services | sed -n 's/.*10\.96\.0\.10 \. tcp \. 80 .*: goto \([^ ,]*\).*/\1/p')
+    ok "a map of somebody else's that leads to a chain of ours" \
+        $NODE nft "add map ip kube-proxy mine { type ipv4_addr : verdict; elements = { 192.0.2.9 : goto $chain }; }"
+    put "$(unservice web)"
+    gone() { ! $NODE nft list map ip kube-proxy services | grep -q 10.96.0.10; }
+    ok "does not keep a service that was deleted" eventually 20 gone
+    put "$(service web '"clusterIP":"10.96.0.10","type":"NodePort","ports":[{"name":"http","port":80,"nodePort":30080}]')"
+    ok "nor one that comes again from being served" eventually 20 back
 }
 proxy_cases
 done_testing
