@@ -151,8 +151,12 @@ struct detaching {
     struct builtin *b;
     char *sandbox;
     char link[IFNAMSIZ], alias[LINK_ALIAS_MAX];
-    struct hostport_claim *claim; /* what it had; NULL: nothing */
-    struct error flows_error;     /* why its UDP flows were not forgotten */
+    struct ip_addr addrs[NETWORK_ADDRS_MAX];
+    size_t n_addrs;
+    int bridge;
+    struct hostport_claim *claim;  /* what it had; NULL: nothing */
+    struct error flows_error;      /* why its UDP flows were not forgotten */
+    struct error neighbours_error; /* why the node still believes in it */
     done_fn done;
     void *arg;
 };
@@ -175,7 +179,10 @@ static int remove_link(void *data, struct error *err)
     struct detaching *d = data;
     if (d->claim && hostport_flows_concern(d->claim))
         (void)hostport_flows_closed(d->claim, &d->flows_error); /* told by on_link_removed() */
-    return pod_link_remove(d->link, d->alias, err);
+    int r = pod_link_remove(d->link, d->alias, err);
+    if (r == 0)
+        (void)pod_link_forget(d->bridge, d->addrs, d->n_addrs, &d->neighbours_error);
+    return r;
 }
 
 static void on_link_removed(int code, const struct error *err, void *data)
@@ -184,6 +191,9 @@ static void on_link_removed(int code, const struct error *err, void *data)
     if (d->flows_error.code < 0)
         log_warn("UDP flows of a removed host port are left", "sandbox", d->sandbox, "error",
                  error_text(&d->flows_error), NULL);
+    if (d->neighbours_error.code < 0)
+        log_warn("the node may still look for a pod that is gone", "sandbox", d->sandbox, "error",
+                 error_text(&d->neighbours_error), NULL);
     detached(d, code, err);
 }
 
@@ -203,6 +213,9 @@ void builtin_detach(struct network *n, const char *sandbox, const struct network
     struct detaching *d = mem_zalloc(sizeof(*d));
     *d = (struct detaching){.b = b, .sandbox = str_dup(sandbox), .done = done, .arg = arg};
     memcpy(d->link, a->link, sizeof(d->link));
+    memcpy(d->addrs, a->addrs, sizeof(d->addrs));
+    d->n_addrs = a->n_addrs;
+    d->bridge = b->bridge.index;
     (void)snprintf(d->alias, sizeof(d->alias), BRIDGE_ALIAS_PREFIX "%s", sandbox);
     d->claim = hostport_claim_copy(hostports_of(&b->ports, sandbox));
     if (hostports_release(&b->ports, sandbox) || firewall_is_behind(b->firewall))

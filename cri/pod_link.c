@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "base/strbuf.h"
+#include "nl/neighbour.h"
 #include "nl/route.h"
 
 #define LOOPBACK_INDEX 1 /* of every network namespace */
@@ -131,4 +132,13 @@ int pod_link_remove(const char *name, const char *alias, struct error *err)
         name = s.name;
     }
     return r == 0 && *name ? link_delete(nl, name, err) : r;
+}
+
+int pod_link_forget(int bridge, const struct ip_addr *addrs, size_t n, struct error *err)
+{
+    _cleanup_(netlink_freep) struct netlink *nl = NULL;
+    int r = n ? netlink_open(NETLINK_ROUTE, &nl, err) : 0;
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = neighbour_delete(nl, bridge, &addrs[i], err);
+    return r;
 }

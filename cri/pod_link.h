@@ -27,3 +27,7 @@ int pod_link_loopback(const char *netns, struct error *err);
 /* Removes the link of this name, or, with "", the one with this alias. Success when there is none.
  */
 int pod_link_remove(const char *name, const char *alias, struct error *err);
+/* Has the node forget at which link-layer address the pod was: who connects to it from here is told
+ * that it is not there, instead of waiting for a host that the node believes in for half a minute.
+ */
+int pod_link_forget(int bridge, const struct ip_addr *addrs, size_t n, struct error *err);

@@ -69,6 +69,13 @@ is "$(ask_pod "$a" tcp "$(ip2_of "$b")" 80)" "b $(ip2_of "$a")" "pod to pod, IPv
 is "$(ask_pod "$a" udp 192.0.2.2 80)" "out 192.0.2.1" "pod to outside, IPv4: masqueraded"
 is "$(ask_pod "$a" udp fd00:aa::2 80)" "out fd00:aa::1" "pod to outside, IPv6: masqueraded"
 is "$(ask_node tcp "$(ip2_of "$b")" 80)" "b fd00:99::1" "node to pod"
+c=$(cri runp "$(pod c)")
+gone4=$(ip_of "$c")
+serve pod_ns "$c" -- c :: 80
+is "$(ask_node tcp "$gone4" 80)" "c 10.99.0.1" "node to a pod that is to go"
+cri stopp "$c" >/dev/null
+is "$(in_node ip neigh show to "$gone4" nud reachable nud stale nud delay nud probe nud permanent)" "" "the node does not believe in a stopped pod"
+cri rmp "$c" >/dev/null
 ok "statistics of its interface" jq -e --arg a "$a" '.stats[] | select(.attributes.id == $a) | .linux.network.default_interface | .name == "eth0" and .rx_bytes.value > 0' <<<"$(cri statsp)"
 is "$(rules | grep -c HOSTPORTS)" 0 "no chain for host ports before there is one"
 
