@@ -68,8 +68,8 @@ static void on_error_eof(_unused_ struct stream *s, void *arg)
     char *message = c->message.len > 0 ? strbuf_take(&c->message) : NULL;
     stream_finish(TAKE_PTR(c->error));
     free_if_over(c);
-    if (message && !p->told)
-        p->handler->on_error(p, id, message, p->arg);
+    if (!p->told)
+        p->handler->on_end(p, id, message, p->arg);
     free(message);
 }
 

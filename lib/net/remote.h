@@ -119,9 +119,11 @@ struct portforward_server *portforward_server_free(struct portforward_server *p)
 struct portforward_client;
 struct portforward_client_handler {
     void (*on_ready)(struct portforward_client *p, void *arg);
-    /* The server said this about one connection (requestID), e.g. nothing listens on the port. */
-    void (*on_error)(struct portforward_client *p, unsigned request_id, const char *message,
-                     void *arg);
+    /* The server has said how one connection (requestID) went: @message is NULL, or what failed,
+     * e.g. nothing listens on the port. Independent of the connection's own end; not called when
+     * all of it ends before (on_close). */
+    void (*on_end)(struct portforward_client *p, unsigned request_id, const char *message,
+                   void *arg);
     /* The connection ended or never came about. Once; the owner frees. */
     void (*on_close)(struct portforward_client *p, const struct error *err, void *arg);
 };

@@ -8,7 +8,7 @@ cri_setup
 busybox_root "$T/bb"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 cri_start
-cri import "$T/bb.tar" >/dev/null || bail "no image"
+cri_import "$T/bb.tar" >/dev/null || bail "no image"
 a=$(cri runp "$(pod a)")
 
 # What a stream was: records put together again, a partial one without a newline.
@@ -37,15 +37,16 @@ ok "... $n times" test "$n" -gt 3
 files="$(ls "$dir"/0.log.*) $(ls "$dir"/0.log 2>/dev/null)" # in the order of their time
 is "$(stream stdout $files | sha256sum)" "$({ seq 1 "$LINES_OUT"; printf last; } | sha256sum)" "standard output: every byte, in order"
 is "$(stream stderr $files | sha256sum)" "$({ busybox awk "$LONG"; seq 1 $((LINES_OUT / 3)); printf 'no newline'; } | sha256sum)" "standard error too, long lines put together"
-is "$(cat $files | grep -cavE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{9}Z std(out|err) [FP] ')" 0 "no record is torn"
+is "$(cat $files | grep -cavE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,9})?Z std(out|err) [FP] ')" 0 "no record is torn"
 is "$(cat $files | mawk '{ n = length($0) - index($0, $3) - 1; if (n > 16384) print n }' | wc -l)" 0 "none is longer than 16 KB"
 is "$(tail -qc1 $files | tr -d '\n' | wc -c)" 0 "every file ends with a whole one"
-like "$(cri reopen "$k" 2>&1)" "FAILED_PRECONDITION.*not running" "a container that has ended has no log to open"
+like "$(cri reopen "$k" 2>&1)" "$(ours && echo "FAILED_PRECONDITION.*")not running" "a container that has ended has no log to open"
 is "$(cri inspectp "$a" | jq -r .status.state)" SANDBOX_READY "the pod is well"
 cri rmp "$a"
 cri_stop
 
-# ---- limits at write time ----
+# ---- limits at write time: ours, others leave rotation to the kubelet ----
+ours || { done_testing; exit; }
 like "$("$LIBEXEC/coracle-cri" --root "$R" --container-log-max-bytes 10 2>&1)" "container-log-max-bytes: at least 65536" "a limit that makes no sense is refused"
 cri_start --container-log-max-bytes 65536 --container-log-max-files 3
 a=$(cri runp "$(pod b)")

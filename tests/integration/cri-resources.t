@@ -7,7 +7,7 @@ cri_setup
 busybox_root "$T/bb"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 cri_start
-cri import "$T/bb.tar" >/dev/null || bail "no image"
+cri_import "$T/bb.tar" >/dev/null || bail "no image"
 
 v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
 has() { if v2; then grep -qw "$1" /sys/fs/cgroup/cgroup.controllers; else [ -d "/sys/fs/cgroup/$1" ]; fi; }

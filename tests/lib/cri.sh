@@ -45,7 +45,11 @@ cri_setup() {
 in_node() { nsenter --net="/run/netns/$NETNS" "$@"; }
 cri_import() { if ours; then cri import "$1"; else containerd_import "$1"; fi; }
 cri_start() {
-    ours || { containerd_start "$NETNS"; return; }
+    if ! ours; then
+        if [ -z "$CONTAINERD_PID" ]; then containerd_start "$NETNS"; else _containerd_run "$NETNS"; fi
+        CRI_PID=$CONTAINERD_PID
+        return
+    fi
     nsenter --net="/run/netns/$NETNS" "$LIBEXEC/coracle-cri" --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" "$@" >>"$T/cri.log" 2>&1 &
     CRI_PID=$!
     eventually 20 cri version || { sed 's/^/# /' "$T/cri.log" >&2; bail "coracle-cri does not serve"; }

@@ -427,6 +427,7 @@ struct streaming {
     bool ended;
     int port;
     struct portforward_client *forward;
+    bool data_over, end_told;
     struct loop_io io;
 };
 
@@ -600,9 +601,14 @@ static void on_forward_data(int fd, _unused_ short events_, void *arg)
     struct streaming *s = arg;
     char buf[65536];
     ssize_t n = read(fd, buf, sizeof(buf));
-    if (n > 0)
+    if (n > 0) {
         (void)fwrite(buf, 1, (size_t)n, stdout);
-    else
+        return;
+    }
+    loop_io_done(&s->io);
+    (void)close(fd);
+    s->data_over = true;
+    if (s->end_told)
         loop_stop(s->c->loop, 0);
 }
 
@@ -621,13 +627,18 @@ static void on_forward_ready(struct portforward_client *p, void *arg)
     (void)loop_io_init(&s->io, s->c->loop, "forwarded", pair[1], EV_READ, on_forward_data, s);
 }
 
-static void on_forward_error(_unused_ struct portforward_client *p, _unused_ unsigned id,
-                             const char *message, void *arg)
+/* Some servers close the connection before they say why. */
+static void on_forward_end(_unused_ struct portforward_client *p, _unused_ unsigned id,
+                           const char *message, void *arg)
 {
     struct streaming *s = arg;
-    (void)fprintf(stderr, "forward: %s\n", message);
-    s->c->exit_code = 1;
-    loop_stop(s->c->loop, 0);
+    s->end_told = true;
+    if (message) {
+        (void)fprintf(stderr, "forward: %s\n", message);
+        s->c->exit_code = 1;
+    }
+    if (message || s->data_over)
+        loop_stop(s->c->loop, 0);
 }
 
 static void on_forward_close(_unused_ struct portforward_client *p, const struct error *err,
@@ -649,7 +660,7 @@ static int forward(struct client *c, char **args)
     if (!url)
         return 1;
     static const struct portforward_client_handler handler = {
-        .on_ready = on_forward_ready, .on_error = on_forward_error, .on_close = on_forward_close};
+        .on_ready = on_forward_ready, .on_end = on_forward_end, .on_close = on_forward_close};
     const struct upgrade_request request = {.url = url};
     struct error err = ERROR_INIT;
     if (portforward_client_start(c->loop, &request, c->websocket, &handler, &s, &s.forward, &err) <
