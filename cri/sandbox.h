@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "cri/cpu_rate.h"
+#include "base/cpu_rate.h"
 #include "cri/runtime.h"
 #include "cri/shim_client.h"
 #include "cri/userns.h"

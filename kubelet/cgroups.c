@@ -80,6 +80,16 @@ struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c)
     return NULL;
 }
 
+const struct cgroups *pod_cgroups_host(const struct pod_cgroups *c)
+{
+    return c->host;
+}
+
+const char *pod_cgroups_top(const struct pod_cgroups *c)
+{
+    return c->top;
+}
+
 bool pod_cgroups_unified(const struct pod_cgroups *c)
 {
     return c && cgroups_mode(c->host) == CGROUP_V2;
@@ -98,6 +108,21 @@ uint64_t pod_cgroups_memory(struct pod_cgroups *c, const struct pod *pod)
     struct cgroup_stats stats = {.memory_working_set = 0};
     const char *path = pod_cgroups_path(c, pod);
     return cgroup_stats(c->host, path, &stats, NULL) < 0 ? 0 : stats.memory_working_set;
+}
+
+char *pod_cgroups_container(struct pod_cgroups *c, const struct pod *pod, const char *id)
+{
+    const char *parent = pod_cgroups_path(c, pod);
+    char *path = NULL, **dirs = NULL;
+    (void)cgroup_dirs(c->host, parent, &dirs);
+    DIR *d = dirs && dirs[0] ? opendir(dirs[0]) : NULL;
+    for (const struct dirent *e; d && !path && (e = readdir(d));)
+        if (e->d_type == DT_DIR && strstr(e->d_name, id))
+            path = str_printf("%s/%s", parent, e->d_name);
+    if (d)
+        (void)closedir(d);
+    cgroup_dirs_free(dirs);
+    return path;
 }
 
 int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struct pod_resources *r,

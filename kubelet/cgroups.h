@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/cgroup.h"
 #include "kubelet/config/downward.h"
 #include "kubelet/runtime/requests.h"
 
@@ -14,6 +15,9 @@ struct pod_cgroups;
 int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *err);
 struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c); /* NULL is harmless; returns NULL */
 DEFINE_CLEANUP(struct pod_cgroups *, pod_cgroups_free);
+/* The host's groups, and the path of the one that all pods are in. */
+const struct cgroups *pod_cgroups_host(const struct pod_cgroups *c);
+const char *pod_cgroups_top(const struct pod_cgroups *c);
 bool pod_cgroups_unified(const struct pod_cgroups *c); /* cgroup v2; false for NULL */
 /* What pods together may have: @share (NULL: no limit), and how many tasks each (below 1: no limit
  * of ours; set when its group is made). */
@@ -28,6 +32,9 @@ int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struc
                        struct error *err);
 /* The memory that the pod uses and cannot give back easily, bytes; 0 when it is not known. */
 uint64_t pod_cgroups_memory(struct pod_cgroups *c, const struct pod *pod);
+/* The path of a container's group, which the runtime made below the pod's under a name that holds
+ * its id; NULL when there is none. The caller frees. */
+char *pod_cgroups_container(struct pod_cgroups *c, const struct pod *pod, const char *id);
 /* Kills what is left in it and removes it. -EBUSY: processes are still ending, try again soon. */
 int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, struct error *err);
 /* Calls @fn with the uid of every pod group there is: to find orphans. */

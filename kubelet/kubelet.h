@@ -59,6 +59,8 @@ struct kubelet {
     char *resolv_text;       /* as read last: dns.host_config */
     struct node_capacity capacity, allocatable;
     struct image_gc *image_gc; /* NULL in tests */
+    struct eviction *eviction; /* NULL in tests */
+    struct stats *stats;       /* NULL in tests */
     json_t *images;            /* the node's status.images; NULL while not known */
     json_t *node_labels;       /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;

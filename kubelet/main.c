@@ -12,6 +12,7 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/config/file.h"
 #include "kubelet/cleanup.h"
+#include "kubelet/eviction/eviction.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
 #include "kubelet/runtime/image_gc.h"
@@ -64,6 +65,7 @@ struct program {
     struct kubelet k;
     struct kubeconfig config;
     struct kubelet_config file;
+    struct eviction_policy eviction;
     struct node *node;
     struct file_source *files;
     struct api_source *api;
@@ -199,7 +201,7 @@ static void on_services(void *arg)
         pod_manager_kick(p->k.pods);
 }
 
-static void on_images(void *arg)
+static void on_node_changed(void *arg)
 {
     struct program *p = arg;
     node_update(p->node);
@@ -237,6 +239,8 @@ static int share_node(struct program *p, struct error *err)
     struct node_capacity pods;
     node_read_capacity(k, f->max_pods.value);
     int r = node_allocatable(&k->capacity, f, &pods, &k->allocatable, err);
+    if (r == 0)
+        r = eviction_policy_read(f, &p->eviction, err);
     if (r < 0)
         return r;
     k->cgroup_driver = f->cgroup_driver;
@@ -281,7 +285,8 @@ static int start(struct program *p, struct error *err)
                                      .low = p->file.image_gc_low.value,
                                      .min_age_ms = p->file.image_min_age_ms,
                                      .max_age_ms = p->file.image_max_age_ms};
-    k->image_gc = image_gc_new(k, &images, on_images, p);
+    k->image_gc = image_gc_new(k, &images, on_node_changed, p);
+    k->eviction = eviction_new(k, &p->eviction, on_node_changed, p);
     _cleanup_free_ char *manifests = options.manifests
                                          ? str_dup(options.manifests)
                                          : daemon_path(options.root, "/etc/kubernetes/manifests");
@@ -302,6 +307,7 @@ static void stop(struct program *p)
     kubelet_server_free(p->server);
     file_source_free(p->files);
     api_source_free(p->api);
+    k->eviction = eviction_free(k->eviction);
     k->image_gc = image_gc_free(k->image_gc);
     node_free(p->node);
     pod_manager_free(k->pods);

@@ -12,6 +12,9 @@ struct kubelet_config {
     char *cgroup_driver; /* upstream's "cgroupfs" or "systemd"; NULL: as the runtime has it */
     struct string_list enforce; /* enforceNodeAllocatable; none given: "pods" */
     struct string_map kube_reserved, system_reserved, eviction_hard;
+    struct string_map eviction_soft, eviction_soft_grace, eviction_reclaim;
+    char *pressure_transition;
+    struct opt_int eviction_max_grace;
     struct opt_int port, max_pods, pod_pids_limit;
     struct opt_int image_gc_high, image_gc_low; /* percent; with their defaults once loaded */
     char *image_min_age, *image_max_age;

@@ -16,13 +16,18 @@
 
 #define PODS_MAX 110
 
-static int64_t read_memory(void)
+int64_t node_meminfo(const char *name)
 {
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     if (fs_read("/proc/meminfo", 65536, &text, NULL) < 0)
         return 0;
-    const char *line = strstr(strbuf_text(&text), "MemTotal:");
-    return line ? strtoll(line + 9, NULL, 10) * 1024 : 0;
+    size_t len = strlen(name);
+    for (const char *line = strbuf_text(&text); *line; line += *line == '\n') {
+        if (str_starts(line, name) && line[len] == ':')
+            return strtoll(line + len + 1, NULL, 10) * 1024;
+        line += strcspn(line, "\n");
+    }
+    return 0;
 }
 
 void node_read_capacity(struct kubelet *k, int64_t max_pods)
@@ -31,7 +36,7 @@ void node_read_capacity(struct kubelet *k, int64_t max_pods)
     struct node_capacity *c = &k->capacity;
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     *c = (struct node_capacity){.cpu_milli = (cpus > 0 ? cpus : 1) * 1000,
-                                .memory = read_memory(),
+                                .memory = node_meminfo("MemTotal"),
                                 .pods = max_pods ? max_pods : PODS_MAX};
     if (!statvfs(k->pods_dir, &fs))
         c->ephemeral = (int64_t)fs.f_blocks * (int64_t)fs.f_frsize;

@@ -12,6 +12,7 @@
 #include "base/strbuf.h"
 #include "base/times.h"
 #include "kube/meta.h"
+#include "kubelet/eviction/eviction.h"
 #include "kubelet/runtime/events.h"
 
 #define ASK_FIRST_MS 100   /* until the runtime is ready */
@@ -26,18 +27,43 @@ struct node {
     struct runtime_call *status_call, *version_call, *driver_call, *cidr_call;
     struct kube_call *api_call;
     struct node_lease *lease;
-    char *runtime_version; /* "name://version" */
-    char *why;             /* not ready, or NULL */
-    char *cidr;            /* told to the runtime */
-    char *sent;            /* conditions and the rest as last written, without heartbeat times */
-    char *transition;      /* of Ready */
-    char *started;
+    char *runtime_version;    /* "name://version" */
+    char *why;                /* not ready, or NULL */
+    char *cidr;               /* told to the runtime */
+    char *sent;               /* conditions and the rest as last written, without heartbeat times */
+    char *transition;         /* of Ready */
+    char *pressed[PRESSURES]; /* transition of each condition of pressure */
+    bool pressure[PRESSURES];
     uint64_t sent_at;
     uint32_t retry_ms;
     bool registered, told_ready, complained;
     bool driver_known, systemd; /* the runtime's cgroup driver */
     void (*ready)(void *arg);
     void *arg;
+};
+
+/* Without and under pressure. */
+static const struct {
+    const char *type;
+    struct {
+        const char *reason, *message, *event;
+    } of[2];
+} pressures[PRESSURES] = {
+    [PRESSURE_MEMORY] = {"MemoryPressure",
+                         {{"KubeletHasSufficientMemory", "kubelet has sufficient memory available",
+                           "NodeHasSufficientMemory"},
+                          {"KubeletHasInsufficientMemory",
+                           "kubelet has insufficient memory available",
+                           "NodeHasInsufficientMemory"}}},
+    [PRESSURE_DISK] =
+        {"DiskPressure",
+         {{"KubeletHasNoDiskPressure", "kubelet has no disk pressure", "NodeHasNoDiskPressure"},
+          {"KubeletHasDiskPressure", "kubelet has disk pressure", "NodeHasDiskPressure"}}},
+    [PRESSURE_PID] = {"PIDPressure",
+                      {{"KubeletHasSufficientPID", "kubelet has sufficient PID available",
+                        "NodeHasSufficientPID"},
+                       {"KubeletHasInsufficientPID", "kubelet has insufficient PID available",
+                        "NodeHasInsufficientPID"}}},
 };
 
 static void write_status(struct node *n);
@@ -81,12 +107,10 @@ static json_t *build(const struct node *n, const char *heartbeat)
 {
     struct kubelet *k = n->k;
     json_t *conditions = json_array(), *addresses = json_array();
-    add_condition(conditions, "MemoryPressure", false, "KubeletHasSufficientMemory",
-                  "kubelet has sufficient memory available", heartbeat, n->started);
-    add_condition(conditions, "DiskPressure", false, "KubeletHasNoDiskPressure",
-                  "kubelet has no disk pressure", heartbeat, n->started);
-    add_condition(conditions, "PIDPressure", false, "KubeletHasSufficientPID",
-                  "kubelet has sufficient PID available", heartbeat, n->started);
+    for (size_t i = 0; i < PRESSURES; i++)
+        add_condition(conditions, pressures[i].type, n->pressure[i],
+                      pressures[i].of[n->pressure[i]].reason,
+                      pressures[i].of[n->pressure[i]].message, heartbeat, n->pressed[i]);
     add_condition(conditions, "Ready", k->node_ready,
                   k->node_ready ? "KubeletReady" : "KubeletNotReady",
                   k->node_ready ? "kubelet is posting ready status"
@@ -360,8 +384,28 @@ static void on_write(void *arg)
     write_status(arg);
 }
 
+static void note_pressures(struct node *n)
+{
+    char now[TIME_TEXT_MAX];
+    const char *node = n->k->node_name;
+    struct event_object about = {.kind = "Node", .name = node, .uid = node};
+    for (enum pressure p = 0; p < PRESSURES; p++) {
+        bool on = eviction_has(n->k->eviction, p);
+        if (n->pressure[p] == on)
+            continue;
+        n->pressure[p] = on;
+        free(n->pressed[p]);
+        n->pressed[p] = str_dup(time_format(time_now(), now));
+        event_record(n->k->events, &about, "Normal", pressures[p].of[on].event,
+                     "Node %s status is now: %s", node, pressures[p].of[on].event);
+        log_warn("node pressure has changed", "node", node, "condition", pressures[p].type,
+                 "status", on ? "True" : "False", NULL);
+    }
+}
+
 void node_update(struct node *n)
 {
+    note_pressures(n);
     write_status(n);
 }
 
@@ -373,7 +417,8 @@ struct node *node_new(struct kubelet *k, void (*ready)(void *arg), void *arg)
     n->ready = ready;
     n->arg = arg;
     n->retry_ms = RETRY_MS;
-    n->started = str_dup(time_format(time_now(), now));
+    for (size_t i = 0; i < PRESSURES; i++)
+        n->pressed[i] = str_dup(time_format(time_now(), now));
     n->lease = node_lease_new(k);
     loop_timer_init(&n->ask, k->loop, "runtime status", on_ask, n);
     loop_timer_init(&n->write, k->loop, "node status", on_write, n);
@@ -398,7 +443,8 @@ struct node *node_free(struct node *n)
     free(n->cidr);
     free(n->sent);
     free(n->transition);
-    free(n->started);
+    for (size_t i = 0; i < PRESSURES; i++)
+        free(n->pressed[i]);
     free(n);
     return NULL;
 }

@@ -18,6 +18,8 @@ void node_update(struct node *n);
 struct node *node_free(struct node *n); /* returns NULL */
 
 /* ---- facts.c: what the machine is ---- */
+/* A line of /proc/meminfo in bytes; 0 when there is none. */
+int64_t node_meminfo(const char *name);
 /* @max_pods 0: as many as upstream's default. */
 void node_read_capacity(struct kubelet *k, int64_t max_pods);
 /* status.nodeInfo; the runtime's version is "" while it is not known. */

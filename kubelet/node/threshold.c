@@ -8,9 +8,13 @@
 #include "kube/quantity.h"
 
 static const char *const names[EVICTION_SIGNALS] = {
-    [SIGNAL_MEMORY] = "memory.available",           [SIGNAL_NODEFS] = "nodefs.available",
-    [SIGNAL_NODEFS_INODES] = "nodefs.inodesFree",   [SIGNAL_IMAGEFS] = "imagefs.available",
-    [SIGNAL_IMAGEFS_INODES] = "imagefs.inodesFree", [SIGNAL_PID] = "pid.available",
+    [SIGNAL_MEMORY] = "memory.available",
+    [SIGNAL_NODEFS] = "nodefs.available",
+    [SIGNAL_NODEFS_INODES] = "nodefs.inodesFree",
+    [SIGNAL_IMAGEFS] = "imagefs.available",
+    [SIGNAL_IMAGEFS_INODES] = "imagefs.inodesFree",
+    [SIGNAL_PID] = "pid.available",
+    [SIGNAL_ALLOCATABLE_MEMORY] = "allocatableMemory.available",
 };
 
 const char *signal_name(enum eviction_signal s)
@@ -19,17 +23,18 @@ const char *signal_name(enum eviction_signal s)
 }
 
 /* "0%" and "100%" switch a threshold off, as upstream has it. */
-static int parse(const char *text, const char *field, const char *name, struct threshold *ret,
-                 struct error *err)
+int threshold_parse(const char *text, const char *field, const char *name, struct threshold *ret,
+                    struct error *err)
 {
     struct quantity q;
     char *end;
-    *ret = (struct threshold){.value = 0};
+    *ret = (struct threshold){.form = QUANTITY_BINARY_SI};
     if (!str_ends(text, "%")) {
         if (quantity_parse(text, &q, NULL) < 0 || quantity_sign(&q) < 0)
             return error_set(err, -EINVAL, "%s[%s]: \"%.60s\" is not a quantity", field, name,
                              text);
         ret->value = quantity_value(&q);
+        ret->form = q.form;
         return 0;
     }
     double percent = strtod(text, &end);
@@ -40,10 +45,22 @@ static int parse(const char *text, const char *field, const char *name, struct t
     return 0;
 }
 
+int signal_parse(const char *name, const char *field, enum eviction_signal *ret, struct error *err)
+{
+    for (int s = 0; s < EVICTION_SIGNALS; s++)
+        if (str_eq(names[s], name)) {
+            *ret = (enum eviction_signal)s;
+            return 0;
+        }
+    return error_set(err, -EINVAL, "%s: unknown eviction signal \"%.60s\"", field, name);
+}
+
 int thresholds_parse(const struct string_map *texts, const char *field, struct threshold_set *ret,
                      struct error *err)
 {
     struct threshold_set set = {.of = {{0}}};
+    for (size_t i = 0; i < EVICTION_SIGNALS; i++)
+        set.of[i].form = QUANTITY_BINARY_SI;
     if (!texts || !texts->count) {
         set.of[SIGNAL_MEMORY].value = 100LL << 20;
         set.of[SIGNAL_NODEFS].percent = 10;
@@ -52,13 +69,10 @@ int thresholds_parse(const struct string_map *texts, const char *field, struct t
         set.of[SIGNAL_IMAGEFS_INODES].percent = 5;
     }
     for (size_t i = 0; texts && i < texts->count; i++) {
-        size_t s = 0;
-        while (s < EVICTION_SIGNALS && !str_eq(names[s], texts->items[i].key))
-            s++;
-        if (s == EVICTION_SIGNALS)
-            return error_set(err, -EINVAL, "%s: unknown eviction signal \"%.60s\"", field,
-                             texts->items[i].key);
-        int r = parse(texts->items[i].value, field, names[s], &set.of[s], err);
+        enum eviction_signal s = SIGNAL_MEMORY;
+        int r = signal_parse(texts->items[i].key, field, &s, err);
+        if (r == 0)
+            r = threshold_parse(texts->items[i].value, field, names[s], &set.of[s], err);
         if (r < 0)
             return r;
     }

@@ -301,6 +301,10 @@ TYPE(secret_ref, "LocalObjectReference", secret_name);
 FIELDS(gate) = {STR(condition_type, type, "conditionType"), DECODE_END};
 TYPE(gate, "PodReadinessGate", condition_type);
 
+FIELDS(tol) = {STR(toleration, key, "key"), STR(toleration, operator, "operator"),
+               STR(toleration, value, "value"), STR(toleration, effect, "effect"), DECODE_END};
+TYPE(tol, "Toleration", toleration);
+
 FIELDS(spec) = {STR(pod_spec, node_name, "nodeName"),
                 STR(pod_spec, restart_policy, "restartPolicy"),
                 STR(pod_spec, dns_policy, "dnsPolicy"),
@@ -332,6 +336,7 @@ FIELDS(spec) = {STR(pod_spec, node_name, "nodeName"),
                 OPT(pod_spec, dns, "dnsConfig", dns),
                 ARR(pod_spec, pull_secrets, "imagePullSecrets", secret_ref),
                 ARR(pod_spec, readiness_gates, "readinessGates", gate),
+                ARR(pod_spec, tolerations, "tolerations", tol),
                 DECODE_END};
 const struct decode_type pod_spec_type = {"PodSpec", sizeof(struct pod_spec), spec_fields};
 

@@ -232,6 +232,10 @@ struct condition_type {
     char *type;
 };
 
+struct toleration {
+    char *key, *operator, * value, *effect;
+};
+
 struct pod_spec {
     char *node_name, *restart_policy, *dns_policy, *service_account;
     char *hostname, *subdomain, *hostname_override;
@@ -250,6 +254,7 @@ struct pod_spec {
     struct dns_spec *dns;
     ARRAY_OF(struct secret_name) pull_secrets;
     ARRAY_OF(struct condition_type) readiness_gates;
+    ARRAY_OF(struct toleration) tolerations;
 };
 
 /* What of metadata is used. */

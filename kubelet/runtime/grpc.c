@@ -35,6 +35,8 @@ static const struct rpc_method methods[CRI_METHODS] = {
     [CRI_CONTAINER_STATUS] = RUNTIME("ContainerStatus", container_status),
     [CRI_UPDATE_CONTAINER_RESOURCES] =
         RUNTIME("UpdateContainerResources", update_container_resources),
+    [CRI_LIST_CONTAINER_STATS] = RUNTIME("ListContainerStats", list_container_stats),
+    [CRI_LIST_POD_SANDBOX_STATS] = RUNTIME("ListPodSandboxStats", list_pod_sandbox_stats),
     [CRI_EXEC_SYNC] = RUNTIME("ExecSync", exec_sync),
     [CRI_EXEC] = RUNTIME("Exec", exec),
     [CRI_ATTACH] = RUNTIME("Attach", attach),
@@ -45,6 +47,40 @@ static const struct rpc_method methods[CRI_METHODS] = {
     [CRI_REMOVE_IMAGE] = IMAGE("RemoveImage", remove_image),
     [CRI_IMAGE_FS_INFO] = IMAGE("ImageFsInfo", image_fs_info),
 };
+
+const char *cri_operation(enum cri_method method)
+{
+    static const char *const names[CRI_METHODS] = {
+        [CRI_VERSION] = "version",
+        [CRI_STATUS] = "status",
+        [CRI_RUNTIME_CONFIG] = "runtime_config",
+        [CRI_UPDATE_RUNTIME_CONFIG] = "update_runtime_config",
+        [CRI_RUN_POD_SANDBOX] = "run_podsandbox",
+        [CRI_STOP_POD_SANDBOX] = "stop_podsandbox",
+        [CRI_REMOVE_POD_SANDBOX] = "remove_podsandbox",
+        [CRI_POD_SANDBOX_STATUS] = "podsandbox_status",
+        [CRI_LIST_POD_SANDBOX] = "list_podsandbox",
+        [CRI_CREATE_CONTAINER] = "create_container",
+        [CRI_START_CONTAINER] = "start_container",
+        [CRI_STOP_CONTAINER] = "stop_container",
+        [CRI_REMOVE_CONTAINER] = "remove_container",
+        [CRI_LIST_CONTAINERS] = "list_containers",
+        [CRI_CONTAINER_STATUS] = "container_status",
+        [CRI_UPDATE_CONTAINER_RESOURCES] = "update_container",
+        [CRI_LIST_CONTAINER_STATS] = "list_container_stats",
+        [CRI_LIST_POD_SANDBOX_STATS] = "list_podsandbox_stats",
+        [CRI_EXEC_SYNC] = "exec_sync",
+        [CRI_EXEC] = "exec",
+        [CRI_ATTACH] = "attach",
+        [CRI_PORT_FORWARD] = "port_forward",
+        [CRI_LIST_IMAGES] = "list_images",
+        [CRI_IMAGE_STATUS] = "image_status",
+        [CRI_PULL_IMAGE] = "pull_image",
+        [CRI_REMOVE_IMAGE] = "remove_image",
+        [CRI_IMAGE_FS_INFO] = "image_fs_info",
+    };
+    return names[method];
+}
 
 static struct runtime_call *grpc_call(struct runtime *rt, enum cri_method method,
                                       const ProtobufCMessage *request, uint64_t deadline_ms,

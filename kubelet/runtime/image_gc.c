@@ -1,6 +1,7 @@
 /* ImageFsInfo → ListImages → ListContainers → RemoveImage, one after the other; see image_gc.h. */
 #include "kubelet/runtime/image_gc.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,9 @@ struct image_gc {
     int64_t seen_from;      /* ms; what was there at the start counts as old */
     uint64_t collect_at;    /* now_ms() of the next collection, however often images come */
     bool collect, again;
+    bool reclaim, reclaiming; /* everything unused is to go; is going */
+    void (*reclaimed)(void *arg);
+    void *reclaimed_arg;
     void (*changed)(void *arg);
     void *arg;
 };
@@ -181,15 +185,19 @@ static void finish(struct image_gc *g, bool ok)
     g->n_chosen = g->next = 0;
     message_free(g->images);
     g->images = NULL;
-    if (g->again) {
-        g->again = false;
-        begin(g);
-        return;
-    }
+    void (*cb)(void *arg) = g->reclaiming ? g->reclaimed : NULL;
+    g->reclaiming = false;
     uint64_t now = now_ms();
     if (!ok)
         g->collect_at = now + RETRY_MS;
-    loop_timer_set(&g->timer, g->collect_at > now ? g->collect_at - now : 0);
+    if (g->again || g->reclaim) {
+        g->again = false;
+        begin(g);
+    } else {
+        loop_timer_set(&g->timer, g->collect_at > now ? g->collect_at - now : 0);
+    }
+    if (cb)
+        cb(g->reclaimed_arg);
 }
 
 static void failed(struct image_gc *g, const char *what, const char *message)
@@ -235,7 +243,7 @@ static void remove_next(struct image_gc *g)
             runtime_call(g->k->runtime, CRI_REMOVE_IMAGE, &q.base, CRI_DEADLINE_MS, on_removed, g);
         return;
     }
-    if (g->freed < g->wanted) {
+    if (g->freed < g->wanted && !g->reclaiming) {
         _cleanup_free_ char *text =
             str_printf("Failed to garbage collect required amount of images. Attempted to free "
                        "%" PRIu64 " bytes, but only found %" PRIu64 " bytes eligible to free.",
@@ -349,6 +357,8 @@ static void on_fs_info(void *arg, enum rpc_status status, const char *message,
         uint64_t target = capacity / 100 * (uint64_t)(100 - g->policy.low);
         g->wanted = target > available ? target - available : 0;
     }
+    if (g->reclaiming)
+        g->wanted = UINT64_MAX;
     list_images(g);
 }
 
@@ -357,6 +367,10 @@ static void begin(struct image_gc *g)
     Runtime__V1__ImageFsInfoRequest q = RUNTIME__V1__IMAGE_FS_INFO_REQUEST__INIT;
     g->wanted = g->freed = 0;
     loop_timer_stop(&g->timer);
+    if (g->reclaim) {
+        g->reclaim = false;
+        g->reclaiming = g->collect = true;
+    }
     if (g->collect)
         g->call =
             runtime_call(g->k->runtime, CRI_IMAGE_FS_INFO, &q.base, CRI_DEADLINE_MS, on_fs_info, g);
@@ -382,6 +396,24 @@ void image_gc_refresh(struct image_gc *g)
     }
     g->collect = false;
     begin(g);
+}
+
+int image_gc_reclaim(struct image_gc *g, void (*cb)(void *arg), void *arg)
+{
+    if (g->reclaim || g->reclaiming)
+        return -EBUSY;
+    g->reclaim = true;
+    g->reclaimed = cb;
+    g->reclaimed_arg = arg;
+    if (!g->call)
+        begin(g);
+    return 0;
+}
+
+void image_gc_forget(struct image_gc *g)
+{
+    if (g)
+        g->reclaimed = NULL;
 }
 
 struct image_gc *image_gc_new(struct kubelet *k, const struct image_gc_policy *policy,

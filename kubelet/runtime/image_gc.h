@@ -21,6 +21,12 @@ struct image_gc *image_gc_free(struct image_gc *g); /* NULL is harmless; returns
 /* An image has come. NULL is harmless. */
 void image_gc_refresh(struct image_gc *g);
 
+/* Removes whatever nobody uses and is old enough. @cb is called once, later, also when it could not
+ * be done. One at a time: -EBUSY while another is under way. */
+int image_gc_reclaim(struct image_gc *g, void (*cb)(void *arg), void *arg);
+/* @cb will not be called. NULL is harmless. */
+void image_gc_forget(struct image_gc *g);
+
 /* ---- the decision, pure ---- */
 struct image_record {
     char *id;

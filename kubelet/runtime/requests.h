@@ -109,6 +109,8 @@ Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
                                                         const struct request_context *ctx);
 /* What the pod asks for of "cpu" (milli), "memory" or another resource, with its overhead. */
 int64_t pod_request(const struct pod *pod, const char *name);
+/* What its containers that have a limit may use together; 0: none has. */
+int64_t pod_limit(const struct pod *pod, const char *name);
 /* What the pod's own cgroup gets: sums over containers, 0 where there is no limit. */
 struct pod_resources {
     int64_t shares, quota, memory;

@@ -122,6 +122,12 @@ int64_t pod_request(const struct pod *pod, const char *name)
     return total(pod, name, false, &all);
 }
 
+int64_t pod_limit(const struct pod *pod, const char *name)
+{
+    bool all;
+    return total(pod, name, true, &all);
+}
+
 struct pod_resources pod_resources_of(const struct pod *pod)
 {
     bool all_cpu, all_memory;

@@ -24,6 +24,8 @@ enum cri_method {
     CRI_LIST_CONTAINERS,
     CRI_CONTAINER_STATUS,
     CRI_UPDATE_CONTAINER_RESOURCES,
+    CRI_LIST_CONTAINER_STATS,
+    CRI_LIST_POD_SANDBOX_STATS,
     CRI_EXEC_SYNC,
     CRI_EXEC,
     CRI_ATTACH,
@@ -48,7 +50,10 @@ struct runtime_ops {
 };
 struct runtime {
     const struct runtime_ops *ops;
+    uint64_t calls[CRI_METHODS]; /* so far */
 };
+/* The name of a call in upstream's metrics ("create_container"). */
+const char *cri_operation(enum cri_method method);
 
 /* The upstream deadlines: runtime requests 2 minutes, more where the call itself waits. */
 #define CRI_DEADLINE_MS 120000u
@@ -57,6 +62,7 @@ static inline struct runtime_call *runtime_call(struct runtime *rt, enum cri_met
                                                 const ProtobufCMessage *request,
                                                 uint64_t deadline_ms, rpc_reply_fn *cb, void *arg)
 {
+    rt->calls[method]++;
     return rt->ops->call(rt, method, request, deadline_ms, cb, arg);
 }
 /* The callback is not called. *@call becomes NULL; a NULL one is harmless. */

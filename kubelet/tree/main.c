@@ -3,8 +3,9 @@
  * million files or a server that hangs hold up nobody but this.
  *
  *   coracle-tree own DIR GID rw|ro Always|OnRootMismatch   gives a tree to a group
- *   coracle-tree usage DIR                                 prints bytes and inodes in use
- *   coracle-tree teardown DIR                              unmounts what is below, then removes it
+ *   coracle-tree usage DIR…                                prints bytes and inodes in use, a line
+ * for each; 0 for one that is not there coracle-tree teardown DIR unmounts what is below, then
+ * removes it
  *
  * Exit status 0, or 1 with one line on standard error.
  */
@@ -31,10 +32,15 @@ static int own(char **args, struct error *err)
 
 static int usage(char **args, struct error *err)
 {
-    struct tree_usage u = {.bytes = 0};
-    int r = tree_usage(args[0], &u, err);
-    if (r == 0)
-        printf("%" PRIu64 " %" PRIu64 "\n", u.bytes, u.inodes);
+    int r = 0;
+    for (; r == 0 && *args; args++) {
+        struct fs_usage u = {.bytes = 0};
+        r = fs_tree_usage(*args, NULL, &u, err);
+        if (r == -ENOENT)
+            r = 0;
+        if (r == 0)
+            printf("%" PRIu64 " %" PRIu64 "\n", u.bytes, u.inodes);
+    }
     return r;
 }
 
@@ -46,16 +52,17 @@ static int teardown(char **args, struct error *err)
 
 static const struct {
     const char *name;
-    int args;
+    int args; /* 0: one or more */
     int (*run)(char **args, struct error *err);
-} verbs[] = {{"own", 4, own}, {"usage", 1, usage}, {"teardown", 1, teardown}};
+} verbs[] = {{"own", 4, own}, {"usage", 0, usage}, {"teardown", 1, teardown}};
 
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     int r = error_set(&err, -EINVAL, "no such job");
     for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(verbs); i++)
-        if (str_eq(argv[1], verbs[i].name) && argc == 2 + verbs[i].args)
+        if (str_eq(argv[1], verbs[i].name) &&
+            (verbs[i].args ? argc == 2 + verbs[i].args : argc > 2))
             r = verbs[i].run(argv + 2, &err);
     if (r < 0)
         (void)fprintf(stderr, "%s\n", error_text(&err));

@@ -87,25 +87,3 @@ int tree_own(const char *dir, gid_t gid, bool read_only, bool only_on_mismatch, 
         (void)fts_close(tree);
     return code;
 }
-
-/* ---- usage ---- */
-
-int tree_usage(const char *dir, struct tree_usage *ret, struct error *err)
-{
-    struct tree_usage u = {.bytes = 0};
-    FTS *tree = open_tree(dir, err);
-    for (const FTSENT *e; tree && (e = fts_read(tree));) {
-        if (e->fts_info == FTS_DP || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
-            continue;
-        const struct stat *st = e->fts_statp;
-        /* A file with several names is met once for each: each brings its share. */
-        nlink_t names = S_ISDIR(st->st_mode) || !st->st_nlink ? 1 : st->st_nlink;
-        u.bytes += (uint64_t)st->st_blocks * 512 / names;
-        u.inodes++;
-    }
-    if (!tree)
-        return -EIO;
-    (void)fts_close(tree);
-    *ret = u;
-    return 0;
-}

@@ -15,9 +15,3 @@
  * @only_on_mismatch nothing is touched when @dir itself is like that already; it is changed last,
  * so that a run that was cut short is done again. 0 or -errno. */
 int tree_own(const char *dir, gid_t gid, bool read_only, bool only_on_mismatch, struct error *err);
-
-struct tree_usage {
-    uint64_t bytes, inodes; /* as the disk counts them */
-};
-/* Adds up what is below @dir. Files that vanish meanwhile are passed over. 0 or -errno. */
-int tree_usage(const char *dir, struct tree_usage *ret, struct error *err);

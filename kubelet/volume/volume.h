@@ -65,14 +65,6 @@ bool volume_set_ready(const struct volume_set *s);
 int volume_set_mounts(struct volume_set *s, const struct container_spec *c, const char *handler,
                       const struct env_list *env, struct mount_list *out, struct error *err);
 
-/* ---- limits.c: sizeLimit of emptyDirs ---- */
-struct volume_limits;
-/* Measures every @period_ms what has a limit; NULL when nothing has. @over is called, later and
- * once, when a volume is over it. To be freed before the set. */
-struct volume_limits *volume_limits_new(struct volume_set *s, uint64_t period_ms,
-                                        void (*over)(void *arg, const char *text), void *arg);
-struct volume_limits *volume_limits_free(struct volume_limits *l); /* returns NULL */
-
 /* ---- for the kinds ---- */
 void volume_changed(struct volume *v); /* marks it stale and tells the set's owner */
 /* A tmpfs, without swap where the kernel can, unless one is mounted there already. @size: bytes, 0:

@@ -3,7 +3,9 @@
 
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "kubelet/eviction/eviction.h"
 #include "kubelet/pods.h"
+#include "kubelet/runtime/events.h"
 #include "kubelet/worker/worker.h"
 
 void worker_fail(struct pod_worker *w, const char *reason, const char *message)
@@ -62,6 +64,13 @@ bool worker_admit(struct pod_worker *w)
     }
     if (pod_check_sysctls(w->pod, &w->k->unsafe_sysctls, &err) < 0) {
         reject(w, "SysctlForbidden", error_text(&err));
+        return false;
+    }
+    /* What runs here already is not turned away. */
+    _cleanup_free_ char *text = NULL;
+    if (!eviction_admits(w->k->eviction, w->pod, &text) &&
+        !runtime_events_knows(w->k->runtime_events, w->pod->meta.uid)) {
+        reject(w, "Evicted", text);
         return false;
     }
     return fits(w);

@@ -13,6 +13,7 @@
 #include "base/times.h"
 #include "kubelet/cgroups.h"
 #include "kubelet/runtime/events.h"
+#include "kubelet/stats/disk.h"
 #include "kubelet/worker/worker.h"
 
 /* Upstream's shortest time between SIGTERM and SIGKILL. */
@@ -222,6 +223,19 @@ void worker_remove_old_sandboxes(struct pod_worker *w)
     }
 }
 
+void worker_drop_ended(struct pod_worker *w)
+{
+    if (w->stage != WORKER_DONE || w->dropped)
+        return;
+    w->dropped = true;
+    for (size_t i = 0; i < w->n_slots; i++) {
+        const struct container_run *runs[] = {w->slots[i]->run, w->slots[i]->last};
+        for (size_t n = 0; n < ARRAY_SIZE(runs); n++)
+            if (runs[n] && runs[n]->state == RUN_EXITED && !being_removed(w, runs[n]->id))
+                worker_remove_container(w, runs[n]->id);
+    }
+}
+
 /* ---- the pod ---- */
 
 /* Returns whether something still runs or is under way. */
@@ -321,7 +335,7 @@ static int remove_host_side(struct pod_worker *w, struct error *err)
         return VOLUME_E_PENDING;
     if (!w->volumes_gone) {
         _cleanup_free_ char *dir = kubelet_pod_dir(w->k, w->pod->meta.uid);
-        w->limits = volume_limits_free(w->limits);
+        w->limits = disk_limits_free(w->limits);
         w->volumes = volume_set_free(w->volumes);
         w->volumes_ready = w->volumes_current = false;
         code = volumes_teardown(w->k, dir, on_torn_down, w, &w->teardown, err);

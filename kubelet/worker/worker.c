@@ -9,11 +9,12 @@
 #include "base/strbuf.h"
 #include "base/times.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/stats/disk.h"
 #include "kubelet/userns.h"
 
 /* Who is evicted for what it has used up gets no time to use more. */
 #define EVICTION_GRACE 1
-/* How often volumes with a limit are measured (upstream's period). */
+/* How often what has a limit on disk is measured (upstream's period). */
 #define LIMITS_MS 10000
 
 static void on_kick(void *arg);
@@ -101,14 +102,16 @@ static bool refs_pending(const struct pod_worker *w)
 }
 
 /* ---- life ---- */
-void worker_evict(struct pod_worker *w, const char *message)
+bool worker_evict(struct pod_worker *w, const char *message, int64_t grace)
 {
     if (w->failed_reason || w->stage != WORKER_RUN)
-        return;
+        return false;
     kubelet_event(w->k, w->pod, NULL, "Warning", "Evicted", "%s", message);
     worker_fail(w, "Evicted", message);
     w->evicted = true;
+    w->evict_grace = grace;
     worker_kick(w);
+    return true;
 }
 
 static void read_start_time(struct pod_worker *w)
@@ -172,7 +175,7 @@ struct pod_worker *worker_free(struct pod_worker *w)
     runtime_cancel(w->k->runtime, &w->call);
     w->status = status_writer_free(w->status);
     w->teardown = volume_teardown_cancel(w->teardown);
-    w->limits = volume_limits_free(w->limits);
+    w->limits = disk_limits_free(w->limits);
     w->volumes = volume_set_free(w->volumes);
     for (size_t i = 0; i < w->n_env_refs; i++)
         object_release(w->env_refs[i]);
@@ -276,7 +279,7 @@ static void volumes_failed(struct pod_worker *w, const char *text)
 
 static void on_over_limit(void *arg, const char *text)
 {
-    worker_evict(arg, text);
+    (void)worker_evict(arg, text, EVICTION_GRACE);
 }
 
 static void sync_volumes(struct pod_worker *w)
@@ -291,7 +294,7 @@ static void sync_volumes(struct pod_worker *w)
     }
     if (!w->volumes) {
         w->volumes = volume_set_new(w->k, w->pod, on_changed, w);
-        w->limits = volume_limits_new(w->volumes, LIMITS_MS, on_over_limit, w);
+        w->limits = disk_limits_new(w->volumes, LIMITS_MS, on_over_limit, w);
         add_refs(w);
     }
     int code = volume_set_setup(w->volumes, &err);
@@ -408,7 +411,9 @@ static void check_end(struct pod_worker *w)
     if (w->removed)
         w->grace = pod_grace(w->pod);
     else
-        w->grace = w->evicted ? EVICTION_GRACE : w->pod->spec.grace.value;
+        w->grace = w->evict_grace && w->evict_grace < w->pod->spec.grace.value
+                       ? w->evict_grace
+                       : w->pod->spec.grace.value;
     if (w->stage == WORKER_STOP && w->grace < before)
         worker_hurry(w);
     if (w->stage == WORKER_RUN && (w->removed || over))

@@ -62,6 +62,7 @@ struct container_slot {
     char *wait_reason, *wait_message;
     char *pull_message;
     struct probe_set *probes;
+    struct probe_totals probed;
     const char *kill_event; /* why it is being stopped to be restarted; NULL when it isn't */
     int64_t kill_grace;
     struct container_limits requested; /* by the call under way */
@@ -87,6 +88,8 @@ struct pod_sandbox {
     int64_t created;
 };
 
+struct disk_limits;
+
 struct pod_worker {
     struct kubelet *k;
     struct pod *pod;
@@ -104,7 +107,7 @@ struct pod_worker {
     struct container_slot **slots;    /* init containers, containers, ephemeral containers */
     size_t n_slots, n_init, n_fixed;  /* ephemeral ones begin at n_fixed */
     struct volume_set *volumes;
-    struct volume_limits *limits;
+    struct disk_limits *limits;
     struct object_ref **env_refs;
     size_t n_env_refs;
     struct runtime_call *call; /* about the sandbox */
@@ -120,6 +123,7 @@ struct pod_worker {
     struct volume_teardown *teardown;
     int64_t start_time;    /* seconds since the epoch */
     int64_t grace;         /* of the stop under way, seconds */
+    int64_t evict_grace;   /* of an eviction; 0: the pod's own */
     uint64_t stop_began;   /* now_ms() */
     char *handler;         /* of the RuntimeClass; NULL until it is known */
     struct id_mapping ids; /* of a user namespace of its own */
@@ -130,6 +134,7 @@ struct pod_worker {
     bool volumes_ready;   /* containers can have them */
     bool volumes_current; /* and no source has changed since */
     bool dirs_ready, volumes_gone, evicted, rejected;
+    bool dropped; /* the runtime has been asked to forget its ended containers */
     struct status_writer *status;
     void (*gone)(struct pod_worker *w, void *arg); /* nothing is left: free it */
     void *gone_arg;
@@ -148,8 +153,9 @@ void worker_remove(struct pod_worker *w);
 /* As worker_remove(), and the API has forgotten it already. */
 void worker_forget(struct pod_worker *w);
 void worker_kick(struct pod_worker *w);
-/* Ends the pod, Failed with reason Evicted, because it used up what the node needs. */
-void worker_evict(struct pod_worker *w, const char *message);
+/* Ends the pod, Failed with reason Evicted, because it used up what the node needs. It gets @grace
+ * seconds at most; 0: what it asks for itself. False when it is ending already. */
+bool worker_evict(struct pod_worker *w, const char *message, int64_t grace);
 
 /* ---- observe.c: what the runtime says ---- */
 void worker_observe_sandbox(struct pod_worker *w, const Runtime__V1__PodSandboxStatus *s);
@@ -212,6 +218,9 @@ void worker_hurry(struct pod_worker *w);
 void worker_sync_stop(struct pod_worker *w);
 void worker_sync_clean(struct pod_worker *w);
 void worker_remove_container(struct pod_worker *w, const char *id);
+/* Makes room: of a pod that is over the runtime forgets the containers; what is known of them and
+ * their logs stay. */
+void worker_drop_ended(struct pod_worker *w);
 /* Removes dead sandboxes of which no container is kept. */
 void worker_remove_old_sandboxes(struct pod_worker *w);
 void worker_cancel_removals(struct pod_worker *w);

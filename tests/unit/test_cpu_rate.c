@@ -2,7 +2,7 @@
 #include "lib/test.h"
 
 #include "base/macros.h"
-#include "cri/cpu_rate.h"
+#include "base/cpu_rate.h"
 
 #define S 1000000000LL
 

@@ -17,7 +17,7 @@
 #include "base/strbuf.h"
 #include "base/teardown.h"
 #include "base/times.h"
-#include "kubelet/volume/volume.h"
+#include "kubelet/stats/disk.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
 
@@ -130,6 +130,7 @@ static void start(struct fixture *f)
     f->k.node_name = str_dup("n1");
     f->k.node_labels = json_pack("{s:s}", "zone", "a");
     f->k.pods_dir = fs_join(f->root, "pods");
+    f->k.log_root = fs_join(f->root, "logs");
     f->k.tree_program = helper("coracle-tree");
     f->k.objects = object_cache_new(f->k.api);
     f->k.allocatable = (struct node_capacity){.cpu_milli = 4000, .memory = 1 << 30};
@@ -161,6 +162,7 @@ static void finish(struct fixture *f)
     free(f->token_answer);
     free(f->k.node_name);
     free(f->k.pods_dir);
+    free(f->k.log_root);
     free(f->k.tree_program);
     free(f->over);
 }
@@ -572,16 +574,16 @@ static void usage_over_the_limit_is_told(void **state)
     _cleanup_free_ char *data = mem_zalloc(2 << 20);
     memset(data, 'x', 2 << 20);
     assert_int_equal(fs_write_atomic(file, data, 2 << 20, 0600, FS_VOLATILE, &err), 0);
-    struct volume_limits *l = volume_limits_new(f.set, 10, on_over, &f);
+    struct disk_limits *l = disk_limits_new(f.set, 10, on_over, &f);
     assert_non_null(l);
     for (uint64_t end = now_ms() + 60000; !f.over;) {
         assert_true(now_ms() < end);
         (void)event_base_loop(loop_base(f.k.loop), EVLOOP_ONCE);
     }
     assert_string_equal(f.over, "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ");
-    volume_limits_free(l);
+    disk_limits_free(l);
     open_set(&f, "", "\"emptyDir\":{}");
-    assert_null(volume_limits_new(f.set, 10, on_over, &f));
+    assert_null(disk_limits_new(f.set, 10, on_over, &f));
     finish(&f);
 }
 

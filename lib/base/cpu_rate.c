@@ -1,5 +1,5 @@
 /* Processor usage as a rate; see cpu_rate.h. */
-#include "cri/cpu_rate.h"
+#include "base/cpu_rate.h"
 
 #define APART_NS 1000000000
 
