@@ -18,6 +18,7 @@
 #include "kubelet/runtime/image_gc.h"
 #include "kubelet/server/server.h"
 #include "kubelet/sources.h"
+#include "kubelet/stats/stats.h"
 #include "net/http_client.h"
 #include "net/socket.h"
 
@@ -286,6 +287,7 @@ static int start(struct program *p, struct error *err)
                                      .min_age_ms = p->file.image_min_age_ms,
                                      .max_age_ms = p->file.image_max_age_ms};
     k->image_gc = image_gc_new(k, &images, on_node_changed, p);
+    k->stats = stats_new(k);
     k->eviction = eviction_new(k, &p->eviction, on_node_changed, p);
     _cleanup_free_ char *manifests = options.manifests
                                          ? str_dup(options.manifests)
@@ -308,6 +310,7 @@ static void stop(struct program *p)
     file_source_free(p->files);
     api_source_free(p->api);
     k->eviction = eviction_free(k->eviction);
+    k->stats = stats_free(k->stats);
     k->image_gc = image_gc_free(k->image_gc);
     node_free(p->node);
     pod_manager_free(k->pods);

@@ -36,6 +36,11 @@ struct probe_set {
 
 static const char *const names[] = {"Startup", "Liveness", "Readiness"};
 
+const char *probe_name(enum probe_kind kind)
+{
+    return names[kind];
+}
+
 static enum probe_kind kind_of(const struct prober *p)
 {
     return (enum probe_kind)(p - p->set->probers);
@@ -79,6 +84,8 @@ static void on_try(void *arg, bool ok, const char *text)
         loop_timer_set(&p->timer, p->early_ms);
         return;
     }
+    if (s->target.totals)
+        (ok ? s->target.totals->ok : s->target.totals->failed)[kind]++;
     if (!ok)
         kubelet_event(s->k, s->pod, s->target.container->name, "Warning", "Unhealthy",
                       "%s probe failed: %s", names[kind], text ? text : "");

@@ -8,6 +8,13 @@
 
 enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, PROBE_KINDS };
 
+const char *probe_name(enum probe_kind kind); /* "Startup", … */
+
+/* How often probes went well and not, of a container in all its runs. */
+struct probe_totals {
+    uint64_t ok[PROBE_KINDS], failed[PROBE_KINDS];
+};
+
 struct probe_target {
     const struct pod *pod;
     const struct container_spec *container;
@@ -16,6 +23,7 @@ struct probe_target {
     int64_t started; /* nanoseconds since the epoch: initial delays count from here */
     /* What was known before a restart of the kubelet. */
     bool was_started, was_ready;
+    struct probe_totals *totals; /* are counted up; NULL: nobody wants them */
 };
 struct probe_set;
 

@@ -101,6 +101,7 @@ static const struct {
     {"containerLogs", "GET", serve_logs}, {"exec", "GET POST", serve_exec},
     {"attach", "GET POST", serve_attach}, {"portForward", "GET POST", serve_port_forward},
     {"pods", "GET", serve_pods},          {"runningpods", "GET", serve_running},
+    {"stats", "GET", serve_stats},        {"metrics", "GET", serve_metrics},
 };
 
 static void dispatch(struct http_exchange *x, struct kubelet *k)

@@ -36,4 +36,6 @@ struct pod_worker *route_pod(struct http_exchange *x, const struct route *r);
 void serve_logs(struct http_exchange *x, const struct route *r);
 void serve_exec(struct http_exchange *x, const struct route *r);
 void serve_attach(struct http_exchange *x, const struct route *r);
+void serve_stats(struct http_exchange *x, const struct route *r);
+void serve_metrics(struct http_exchange *x, const struct route *r);
 void serve_port_forward(struct http_exchange *x, const struct route *r);

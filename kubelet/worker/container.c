@@ -99,6 +99,7 @@ void slot_probe(struct container_slot *s)
         .started = s->run->started ? s->run->started : time_now_nano(),
         .was_started = same && a->started,
         .was_ready = same && a->ready,
+        .totals = &s->probed,
     };
     s->probes = probe_set_new(s->w->k, &target, on_probe, s);
 }
