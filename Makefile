@@ -24,7 +24,7 @@ say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 KUBERNETES_MINOR := 36
 VERSION  := v1.$(KUBERNETES_MINOR).0+coracle
 PACKAGES := libevent_openssl libevent openssl libcurl jansson yaml-0.1 libnghttp2 libprotobuf-c libnl-route-3.0 \
-            libnl-genl-3.0 libnl-nf-3.0 libseccomp libcap-ng libarchive zlib libzstd sqlite3 libsystemd
+            libnl-genl-3.0 libnl-nf-3.0 libseccomp libcap-ng libarchive zlib libzstd sqlite3 libsystemd ldns
 DEP_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 # libwslay has no pkg-config file.
 DEP_LIBS   := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lwslay
@@ -240,7 +240,7 @@ analyze: ## cppcheck
 
 coverage: ## line coverage of the unit tests
 	$(Q)$(MAKE) --no-print-directory test-unit B=build/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage
-	$(Q)find build/coverage -name '*.gcda' | xargs gcov -n 2>/dev/null | awk '/^File .*(lib|apiserver|controllers|kubelet|cri|proxy|cli|etcd-client)\//{f=$$2} /^Lines/ && f{print f, $$2, $$3, $$4; f=""}' | sort -u
+	$(Q)find build/coverage -name '*.gcda' | xargs gcov -n 2>/dev/null | awk '/^File .*(lib|apiserver|controllers|kubelet|cri|proxy|dns|cli|etcd-client)\//{f=$$2} /^Lines/ && f{print f, $$2, $$3, $$4; f=""}' | sort -u
 
 # ---- installation ----
 .PHONY: install-etcd-client

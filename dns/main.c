@@ -1,0 +1,239 @@
+/* coracle-dns: the names of the cluster, answered on this node. Flags, the API, signals; what is
+ * answered is in zone.h. */
+#include <string.h>
+
+#include "base/daemon.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/strbuf.h"
+#include "dns/responder.h"
+#include "kube/informer.h"
+
+#define LISTEN_MAX 16 /* addresses */
+/* Pods that have ended keep an address that is another's by now. */
+#define LIVE_PODS "status.phase!=Succeeded,status.phase!=Failed"
+
+struct flags {
+    const char *root, *kubeconfig, *domain, *pods;
+    struct option_list listen;
+    int port, ttl, verbosity;
+    bool help;
+};
+
+struct program {
+    struct loop *loop;
+    struct kube_client *client;
+    struct zone *zone;
+    struct responder *responder;
+    struct dns_server *server;
+    struct informer *services, *slices, *namespaces, *pods; /* pods: NULL unless verified */
+};
+
+/* ---- input ---- */
+
+static void start_if_ready(void *arg)
+{
+    const struct program *p = arg;
+    if (zone_is_synced(p->zone) || !p->services || !p->slices || !p->namespaces)
+        return;
+    if (informer_synced(p->services) && informer_synced(p->slices) &&
+        informer_synced(p->namespaces) && (!p->pods || informer_synced(p->pods))) {
+        zone_synced(p->zone);
+        log_info("names of the cluster are answered", "domain", zone_domain(p->zone), NULL);
+        daemon_notify("READY=1");
+    }
+}
+
+static void complain(const char *kind, const char *key, const struct error *err)
+{
+    log_warn("object is not understood, its names are not answered", "kind", kind, "object", key,
+             "error", err->text, NULL);
+}
+
+static void on_service(void *arg, const char *key, const json_t *object)
+{
+    struct error err = ERROR_INIT;
+    if (zone_service_set(((struct program *)arg)->zone, key, object, &err) < 0)
+        complain("Service", key, &err);
+}
+
+static void on_service_gone(void *arg, const char *key, _unused_ const json_t *object)
+{
+    zone_service_remove(((struct program *)arg)->zone, key);
+}
+
+static void on_slice(void *arg, const char *key, const json_t *object)
+{
+    struct error err = ERROR_INIT;
+    if (zone_slice_set(((struct program *)arg)->zone, key, object, &err) < 0)
+        complain("EndpointSlice", key, &err);
+}
+
+static void on_slice_gone(void *arg, const char *key, _unused_ const json_t *object)
+{
+    zone_slice_remove(((struct program *)arg)->zone, key);
+}
+
+static void on_pod(void *arg, const char *key, const json_t *object)
+{
+    struct error err = ERROR_INIT;
+    if (zone_pod_set(((struct program *)arg)->zone, key, object, &err) < 0)
+        complain("Pod", key, &err);
+}
+
+static void on_pod_gone(void *arg, const char *key, _unused_ const json_t *object)
+{
+    zone_pod_remove(((struct program *)arg)->zone, key);
+}
+
+static void on_namespace(void *arg, const char *key, _unused_ const json_t *object)
+{
+    zone_namespace_set(((struct program *)arg)->zone, key);
+}
+
+static void on_namespace_gone(void *arg, const char *key, _unused_ const json_t *object)
+{
+    zone_namespace_remove(((struct program *)arg)->zone, key);
+}
+
+static struct informer *follow(struct program *p, const char *api, const char *plural,
+                               const char *fields, const struct informer_ops *ops)
+{
+    return informer_new(
+        p->client,
+        &(struct informer_config){
+            .api = api, .plural = plural, .field_selector = fields, .ops = ops, .arg = p});
+}
+
+static void start_informers(struct program *p, enum zone_pods pods)
+{
+    static const struct informer_ops service_ops = {on_service, on_service_gone, start_if_ready};
+    static const struct informer_ops slice_ops = {on_slice, on_slice_gone, start_if_ready};
+    static const struct informer_ops pod_ops = {on_pod, on_pod_gone, start_if_ready};
+    static const struct informer_ops namespace_ops = {on_namespace, on_namespace_gone,
+                                                      start_if_ready};
+    if (pods == ZONE_PODS_VERIFIED)
+        p->pods = follow(p, "v1", "pods", LIVE_PODS, &pod_ops);
+    p->services = follow(p, "v1", "services", NULL, &service_ops);
+    p->slices = follow(p, "discovery.k8s.io/v1", "endpointslices", NULL, &slice_ops);
+    p->namespaces = follow(p, "v1", "namespaces", NULL, &namespace_ops);
+}
+
+/* ---- life ---- */
+
+static int connect_client(struct program *p, const struct flags *f, struct error *err)
+{
+    _cleanup_free_ char *standard = daemon_path(f->root, "/etc/coracle/dns.kubeconfig");
+    struct kubeconfig config;
+    int r = kubeconfig_load(f->kubeconfig ? f->kubeconfig : standard, NULL, &config, err);
+    if (r == 0) {
+        r = kube_client_new(&p->client, p->loop, &config, "coracle-dns", err);
+        kubeconfig_done(&config);
+    }
+    return r;
+}
+
+static int read_addresses(const struct flags *f, struct ip_addr *ret, size_t *ret_n,
+                          struct error *err)
+{
+    *ret_n = 0;
+    if (f->listen.count > LISTEN_MAX)
+        return error_set(err, -EINVAL, "--listen: more than %d addresses", LISTEN_MAX);
+    for (size_t i = 0; i < f->listen.count; i++)
+        if (ip_addr_parse(f->listen.items[i], &ret[(*ret_n)++]) < 0)
+            return error_set(err, -EINVAL, "--listen: \"%s\" is not an address",
+                             f->listen.items[i]);
+    return *ret_n ? 0 : error_set(err, -EINVAL, "--listen: name the addresses to listen on");
+}
+
+static int check_flags(const struct flags *f, struct zone_config *c, struct error *err)
+{
+    if (!zone_pods_parse(f->pods, &c->pods))
+        return error_set(err, -EINVAL, "--pods: \"%s\" is none of disabled, insecure, verified",
+                         f->pods);
+    if (f->port < 1 || f->port > UINT16_MAX)
+        return error_set(err, -EINVAL, "--port: %d is not a port", f->port);
+    if (f->ttl < 0 || f->ttl > 3600)
+        return error_set(err, -EINVAL, "--ttl: from 0 to 3600 seconds");
+    c->domain = f->domain;
+    c->ttl = (uint32_t)f->ttl;
+    return 0;
+}
+
+static void program_done(struct program *p)
+{
+    (void)informer_free(p->services);
+    (void)informer_free(p->slices);
+    (void)informer_free(p->namespaces);
+    (void)informer_free(p->pods);
+    (void)dns_server_free(p->server);
+    (void)responder_free(p->responder);
+    (void)zone_free(p->zone);
+    (void)kube_client_free(p->client);
+    (void)loop_free(p->loop);
+}
+
+static int run(struct program *p, const struct flags *f, struct error *err)
+{
+    struct ip_addr addresses[LISTEN_MAX];
+    struct zone_config c = {.servers = addresses};
+    struct daemon_signals signals;
+    int r = check_flags(f, &c, err);
+    if (r == 0)
+        r = read_addresses(f, addresses, &c.n_servers, err);
+    if (r == 0 && (r = zone_new(&p->zone, &c, err)) < 0)
+        (void)error_prefix(err, r, "--cluster-domain");
+    if (r < 0)
+        return r;
+    p->loop = loop_new();
+    p->responder = responder_new(p->zone);
+    p->server = dns_server_new(p->loop, responder_handle, p->responder);
+    r = connect_client(p, f, err);
+    for (size_t i = 0; r == 0 && i < c.n_servers; i++)
+        r = dns_server_listen(p->server, &addresses[i], (uint16_t)f->port, err);
+    if (r == 0) {
+        daemon_stop_on_signals(&signals, p->loop);
+        start_informers(p, c.pods);
+        r = loop_run(p->loop);
+        daemon_signals_done(&signals);
+    }
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct flags f = {.domain = "cluster.local", .pods = "insecure", .port = 53, .ttl = 5};
+    struct program p = {.loop = NULL};
+    struct error err = ERROR_INIT;
+    const struct option_def options[] = {
+        {"listen", 0, OPTION_LIST, &f.listen, "ADDRESS", "addresses to listen on, UDP and TCP"},
+        {"port", 0, OPTION_INT, &f.port, "N", "port to listen on (53)"},
+        {"cluster-domain", 0, OPTION_STRING, &f.domain, "NAME",
+         "domain of the cluster (cluster.local)"},
+        {"pods", 0, OPTION_STRING, &f.pods, "MODE",
+         "names of pods: disabled, insecure (any address has one), verified (insecure)"},
+        {"ttl", 0, OPTION_INT, &f.ttl, "SECONDS", "how long answers may be kept (5)"},
+        {"kubeconfig", 0, OPTION_STRING, &f.kubeconfig, "FILE",
+         "how to reach the API (/etc/coracle/dns.kubeconfig)"},
+        {"root", 0, OPTION_STRING, &f.root, "DIR", "prefix of every path"},
+        {"v", 'v', OPTION_INT, &f.verbosity, "N", "verbosity; 4: debug"},
+        {"help", 'h', OPTION_BOOL, &f.help, NULL, "show this"},
+        {NULL}};
+    _cleanup_free_ char **words = mem_zalloc(((size_t)argc + 1) * sizeof(*words));
+    int status = 0;
+    int n = options_parse(options, argc, argv, false, words, &err);
+    if (n != 0) {
+        (void)fprintf(stderr, "coracle-dns: %s\n", err.code ? err.text : "takes flags only");
+        status = 2;
+    } else if (f.help) {
+        options_help(options, stdout);
+    } else {
+        daemon_init("coracle-dns", f.verbosity);
+        status = run(&p, &f, &err) < 0;
+        if (status)
+            log_error("cannot start", "error", error_text(&err), NULL);
+        program_done(&p);
+    }
+    option_list_done(&f.listen);
+    return status;
+}

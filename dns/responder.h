@@ -1,0 +1,24 @@
+/*
+ * From a request to its reply: names of the cluster from the zone, everything else refused. Aliases
+ * (ExternalName) are followed inside the zone, RESPONDER_ALIASES_MAX of them.
+ */
+#pragma once
+
+#include "dns/server.h"
+#include "dns/zone.h"
+
+#define RESPONDER_ALIASES_MAX 8
+
+struct responder;
+
+/* @zone is borrowed and outlives it. */
+struct responder *responder_new(struct zone *zone);
+struct responder *responder_free(struct responder *r); /* NULL is harmless; returns NULL */
+DEFINE_CLEANUP(struct responder *, responder_free);
+
+/* Answers one request; a dns_handler_fn with a struct responder as @arg. */
+void responder_handle(struct dns_request *rq, void *arg);
+/* What responder_handle() does, from bytes to bytes: *ret is freed by the caller and NULL when
+ * there is to be no answer. */
+void responder_answer(struct responder *r, const uint8_t *data, size_t len, bool tcp, uint8_t **ret,
+                      size_t *ret_len);

@@ -1,0 +1,32 @@
+/* Inside of zone.h, shared by the model (zone.c) and the answers (zone_lookup.c). */
+#pragma once
+
+#include "base/map.h"
+#include "dns/objects.h"
+#include "dns/zone.h"
+
+/* Slices that have something in common. */
+struct slice_refs {
+    struct dns_slice **items;
+    size_t count;
+};
+struct zone {
+    char *domain;
+    enum zone_pods pods;
+    uint32_t ttl;
+    struct ip_addr *servers;
+    size_t n_servers;
+    bool synced;
+    uint32_t serial; /* when something last changed, seconds since the epoch */
+    size_t turn;     /* of addresses */
+    struct map namespaces;
+    struct map services, slices; /* "ns/name" → struct dns_service, struct dns_slice */
+    struct map of_service;       /* "ns/service" → struct slice_refs */
+    struct map cluster_ips;      /* address → struct dns_service, borrowed */
+    struct map endpoint_ips;     /* address → struct slice_refs */
+    struct map pod_keys;         /* "ns/name" → struct dns_pod */
+    struct map pod_ips;          /* "ns/address" → how many pods have it, as a number */
+};
+
+/* "None": no cluster IP on purpose. */
+bool service_is_headless(const struct dns_service *s);
