@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
+#include "dns/resolv.h"
 #include "dns/responder.h"
 #include "kube/informer.h"
 
@@ -14,7 +15,7 @@
 #define LIVE_PODS "status.phase!=Succeeded,status.phase!=Failed"
 
 struct flags {
-    const char *root, *kubeconfig, *domain, *pods;
+    const char *root, *kubeconfig, *domain, *pods, *resolv;
     struct option_list listen;
     int port, ttl, verbosity;
     bool help;
@@ -24,7 +25,11 @@ struct program {
     struct loop *loop;
     struct kube_client *client;
     struct zone *zone;
+    struct forwarder *forwarder; /* NULL: names outside the cluster are refused */
     struct responder *responder;
+    struct resolv *resolv;
+    struct ip_addr addresses[LISTEN_MAX];
+    size_t n_addresses;
     struct dns_server *server;
     struct informer *services, *slices, *namespaces, *pods; /* pods: NULL unless verified */
 };
@@ -119,6 +124,43 @@ static void start_informers(struct program *p, enum zone_pods pods)
     p->namespaces = follow(p, "v1", "namespaces", NULL, &namespace_ops);
 }
 
+/* ---- other servers ---- */
+
+static bool is_ours(const struct program *p, const struct ip_addr *a)
+{
+    for (size_t i = 0; i < p->n_addresses; i++)
+        if (ip_addr_equal(&p->addresses[i], a))
+            return true;
+    return false;
+}
+
+/* A resolv.conf that names this server would have it ask itself. */
+static void on_servers(void *arg, const struct ip_addr *servers, size_t n)
+{
+    struct program *p = arg;
+    struct ip_addr others[RESOLV_SERVERS_MAX];
+    char text[IP_TEXT_MAX];
+    size_t n_others = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_ours(p, &servers[i]))
+            others[n_others++] = servers[i];
+        else
+            log_warn("this server is named among the host's resolvers, passed over", "address",
+                     ip_addr_format(&servers[i], text), NULL);
+    }
+    if (!n_others)
+        log_warn("no resolver to ask for names outside the cluster", NULL);
+    forwarder_set_servers(p->forwarder, others, n_others);
+}
+
+static int start_forwarding(struct program *p, const char *file, struct error *err)
+{
+    if (!*file)
+        return 0;
+    p->forwarder = forwarder_new(p->loop);
+    return resolv_new(&p->resolv, p->loop, file, on_servers, p, err);
+}
+
 /* ---- life ---- */
 
 static int connect_client(struct program *p, const struct flags *f, struct error *err)
@@ -133,17 +175,16 @@ static int connect_client(struct program *p, const struct flags *f, struct error
     return r;
 }
 
-static int read_addresses(const struct flags *f, struct ip_addr *ret, size_t *ret_n,
-                          struct error *err)
+static int read_addresses(struct program *p, const struct flags *f, struct error *err)
 {
-    *ret_n = 0;
     if (f->listen.count > LISTEN_MAX)
         return error_set(err, -EINVAL, "--listen: more than %d addresses", LISTEN_MAX);
     for (size_t i = 0; i < f->listen.count; i++)
-        if (ip_addr_parse(f->listen.items[i], &ret[(*ret_n)++]) < 0)
+        if (ip_addr_parse(f->listen.items[i], &p->addresses[p->n_addresses++]) < 0)
             return error_set(err, -EINVAL, "--listen: \"%s\" is not an address",
                              f->listen.items[i]);
-    return *ret_n ? 0 : error_set(err, -EINVAL, "--listen: name the addresses to listen on");
+    return p->n_addresses ? 0
+                          : error_set(err, -EINVAL, "--listen: name the addresses to listen on");
 }
 
 static int check_flags(const struct flags *f, struct zone_config *c, struct error *err)
@@ -167,6 +208,8 @@ static void program_done(struct program *p)
     (void)informer_free(p->namespaces);
     (void)informer_free(p->pods);
     (void)dns_server_free(p->server);
+    (void)resolv_free(p->resolv);
+    (void)forwarder_free(p->forwarder);
     (void)responder_free(p->responder);
     (void)zone_free(p->zone);
     (void)kube_client_free(p->client);
@@ -175,22 +218,24 @@ static void program_done(struct program *p)
 
 static int run(struct program *p, const struct flags *f, struct error *err)
 {
-    struct ip_addr addresses[LISTEN_MAX];
-    struct zone_config c = {.servers = addresses};
+    struct zone_config c = {.servers = p->addresses};
     struct daemon_signals signals;
     int r = check_flags(f, &c, err);
     if (r == 0)
-        r = read_addresses(f, addresses, &c.n_servers, err);
+        r = read_addresses(p, f, err);
+    c.n_servers = p->n_addresses;
     if (r == 0 && (r = zone_new(&p->zone, &c, err)) < 0)
         (void)error_prefix(err, r, "--cluster-domain");
     if (r < 0)
         return r;
     p->loop = loop_new();
-    p->responder = responder_new(p->zone);
+    r = start_forwarding(p, f->resolv, err);
+    p->responder = responder_new(p->zone, p->forwarder);
     p->server = dns_server_new(p->loop, responder_handle, p->responder);
-    r = connect_client(p, f, err);
-    for (size_t i = 0; r == 0 && i < c.n_servers; i++)
-        r = dns_server_listen(p->server, &addresses[i], (uint16_t)f->port, err);
+    if (r == 0)
+        r = connect_client(p, f, err);
+    for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
+        r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
     if (r == 0) {
         daemon_stop_on_signals(&signals, p->loop);
         start_informers(p, c.pods);
@@ -202,7 +247,11 @@ static int run(struct program *p, const struct flags *f, struct error *err)
 
 int main(int argc, char **argv)
 {
-    struct flags f = {.domain = "cluster.local", .pods = "insecure", .port = 53, .ttl = 5};
+    struct flags f = {.domain = "cluster.local",
+                      .pods = "insecure",
+                      .resolv = "/etc/resolv.conf",
+                      .port = 53,
+                      .ttl = 5};
     struct program p = {.loop = NULL};
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
@@ -213,6 +262,8 @@ int main(int argc, char **argv)
         {"pods", 0, OPTION_STRING, &f.pods, "MODE",
          "names of pods: disabled, insecure (any address has one), verified (insecure)"},
         {"ttl", 0, OPTION_INT, &f.ttl, "SECONDS", "how long answers may be kept (5)"},
+        {"resolv-conf", 0, OPTION_STRING, &f.resolv, "FILE",
+         "whom to ask for other names (/etc/resolv.conf); empty: they are refused"},
         {"kubeconfig", 0, OPTION_STRING, &f.kubeconfig, "FILE",
          "how to reach the API (/etc/coracle/dns.kubeconfig)"},
         {"root", 0, OPTION_STRING, &f.root, "DIR", "prefix of every path"},

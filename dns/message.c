@@ -75,6 +75,11 @@ enum message_verdict query_parse(const uint8_t *data, size_t len, struct query *
     return *ret_rcode ? MESSAGE_REFUSE : MESSAGE_QUERY;
 }
 
+const ldns_rdf *query_name(const struct query *q)
+{
+    return ldns_rr_owner(ldns_rr_list_rr(ldns_pkt_question(q->pkt), 0));
+}
+
 void query_done(struct query *q)
 {
     if (q->pkt)

@@ -31,6 +31,8 @@ enum message_verdict {
 enum message_verdict query_parse(const uint8_t *data, size_t len, struct query *q,
                                  unsigned *ret_rcode);
 void query_done(struct query *q);
+/* The name that is asked for, letter by letter, of a MESSAGE_QUERY. Borrowed. */
+const ldns_rdf *query_name(const struct query *q);
 #define _cleanup_query_ _cleanup_(query_done)
 
 struct reply {

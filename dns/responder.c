@@ -1,6 +1,7 @@
 /* From a request to its reply; see responder.h. */
 #include "dns/responder.h"
 
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "dns/message.h"
 
@@ -8,12 +9,25 @@
 
 struct responder {
     struct zone *zone;
+    struct forwarder *forwarder;
 };
 
-struct responder *responder_new(struct zone *zone)
+/* A query being answered. */
+struct answering {
+    struct responder *r;
+    struct dns_request *rq;
+    struct query q;
+    struct zone_answer a;
+    unsigned rcode;
+    bool ours;         /* the first name is the zone's */
+    ldns_rdf *outside; /* the name to be asked for elsewhere; NULL: none */
+};
+
+struct responder *responder_new(struct zone *zone, struct forwarder *forwarder)
 {
     struct responder *r = mem_zalloc(sizeof(*r));
     r->zone = zone;
+    r->forwarder = forwarder;
     return r;
 }
 
@@ -22,6 +36,16 @@ struct responder *responder_free(struct responder *r)
     free(r);
     return NULL;
 }
+
+static void answering_done(struct answering *g)
+{
+    query_done(&g->q);
+    zone_answer_done(&g->a);
+    if (g->outside)
+        ldns_rdf_deep_free(g->outside);
+}
+
+/* ---- from the zone ---- */
 
 /* The lists change hands record by record: a list cannot be moved as a whole. */
 static void move_records(ldns_rr_list *to, ldns_rr_list *from)
@@ -45,71 +69,145 @@ static unsigned rcode_of(enum zone_verdict v)
     return LDNS_RCODE_NOERROR;
 }
 
-/* Looks @name up and follows its alias as far as it stays in the zone. The code is that of the
- * last name (RFC 6604); an alias that leads outside ends the answer. */
-static unsigned look_up(struct responder *r, const char *name, ldns_rr_type type,
-                        struct zone_answer *a)
+/* Follows the alias that the answer ends with as far as it stays in the zone. The code is that of
+ * the last name (RFC 6604). */
+static void follow_aliases(struct answering *g)
 {
-    enum zone_verdict v = zone_lookup(r->zone, name, type, a);
-    for (int n = 0; a->cname; n++) {
-        _cleanup_free_ char *target = TAKE_PTR(a->cname);
+    for (int n = 0; g->a.cname; n++) {
+        _cleanup_free_ char *target = TAKE_PTR(g->a.cname);
         _cleanup_answer_ struct zone_answer more = {.answer = NULL};
-        if (n == RESPONDER_ALIASES_MAX)
-            return LDNS_RCODE_SERVFAIL;
-        v = zone_lookup(r->zone, target, type, &more);
-        if (v == ZONE_OUTSIDE)
-            return LDNS_RCODE_NOERROR;
-        move_records(a->answer, more.answer);
-        move_records(a->additional, more.additional);
-        move_records(a->authority, more.authority);
-        a->cname = TAKE_PTR(more.cname);
+        if (n == RESPONDER_ALIASES_MAX) {
+            g->rcode = LDNS_RCODE_SERVFAIL;
+            return;
+        }
+        enum zone_verdict v = zone_lookup(g->r->zone, target, g->q.type, &more);
+        if (v == ZONE_OUTSIDE) {
+            g->outside = ldns_dname_new_frm_str(target);
+            return;
+        }
+        g->rcode = rcode_of(v);
+        move_records(g->a.answer, more.answer);
+        move_records(g->a.additional, more.additional);
+        move_records(g->a.authority, more.authority);
+        g->a.cname = TAKE_PTR(more.cname);
     }
-    return rcode_of(v);
 }
 
-static unsigned answer(struct responder *r, const struct query *q, struct zone_answer *a)
+/* One small record instead of all there are (RFC 8482). Whether a name of somebody else's is there
+ * at all is not asked. */
+static void answer_any(struct answering *g)
 {
-    if (q->type != LDNS_RR_TYPE_ANY)
-        return look_up(r, q->name, q->type, a);
-    /* One small record instead of all there are (RFC 8482), of a name that is there. */
-    unsigned rcode = rcode_of(zone_lookup(r->zone, q->name, LDNS_RR_TYPE_HINFO, a));
-    if (rcode == LDNS_RCODE_NOERROR && !a->cname) {
-        ldns_rr_list_deep_free(a->authority);
-        a->authority = NULL;
-        record_push(a->answer, record_hinfo(q->name, ANY_TTL, "RFC8482", ""));
+    enum zone_verdict v = zone_lookup(g->r->zone, g->q.name, LDNS_RR_TYPE_HINFO, &g->a);
+    g->ours = v != ZONE_OUTSIDE;
+    g->rcode = v == ZONE_OUTSIDE && g->r->forwarder ? LDNS_RCODE_NOERROR : rcode_of(v);
+    if (g->rcode != LDNS_RCODE_NOERROR || g->a.cname)
+        return;
+    ldns_rr_list_deep_free(g->a.authority);
+    g->a.authority = NULL;
+    ldns_rr *hinfo = record_hinfo("", ANY_TTL, "RFC8482", "");
+    if (hinfo) {
+        ldns_rdf_deep_free(ldns_rr_owner(hinfo));
+        ldns_rr_set_owner(hinfo, ldns_rdf_clone(query_name(&g->q)));
     }
-    return rcode;
+    record_push(g->a.answer, hinfo);
+}
+
+static void answer(struct answering *g)
+{
+    if (g->q.type == LDNS_RR_TYPE_ANY) {
+        answer_any(g);
+        return;
+    }
+    enum zone_verdict v = zone_lookup(g->r->zone, g->q.name, g->q.type, &g->a);
+    g->ours = v != ZONE_OUTSIDE;
+    g->rcode = rcode_of(v);
+    follow_aliases(g);
+    if (!g->ours)
+        g->outside = ldns_rdf_clone(query_name(&g->q));
+}
+
+/* ---- replies ---- */
+
+static bool has_records(unsigned rcode)
+{
+    return rcode == LDNS_RCODE_NOERROR || rcode == LDNS_RCODE_NXDOMAIN;
+}
+
+static void encode(const struct answering *g, bool tcp, uint8_t **ret, size_t *ret_len)
+{
+    struct reply reply = {.rcode = g->rcode, .recursion_available = g->r->forwarder != NULL};
+    if (has_records(g->rcode)) {
+        reply.authoritative = g->ours;
+        reply.answer = g->a.answer;
+        reply.authority = g->a.authority;
+        reply.additional = g->a.additional;
+    }
+    (void)reply_encode(&g->q, &reply, tcp ? MESSAGE_MAX : g->q.udp_limit, ret, ret_len);
+}
+
+/* Reads and answers what can be answered at once. False when there is to be no reply. */
+static bool begin(struct answering *g, const uint8_t *data, size_t len)
+{
+    enum message_verdict v = query_parse(data, len, &g->q, &g->rcode);
+    if (v == MESSAGE_QUERY)
+        answer(g);
+    return v != MESSAGE_DROP;
 }
 
 void responder_answer(struct responder *r, const uint8_t *data, size_t len, bool tcp, uint8_t **ret,
                       size_t *ret_len)
 {
-    _cleanup_query_ struct query q;
-    _cleanup_answer_ struct zone_answer a = {.answer = NULL};
-    struct reply reply = {.rcode = 0};
-    enum message_verdict v = query_parse(data, len, &q, &reply.rcode);
+    _cleanup_(answering_done) struct answering g = {.r = r};
     *ret = NULL;
     *ret_len = 0;
-    if (v == MESSAGE_DROP)
-        return;
-    if (v == MESSAGE_QUERY) {
-        reply.rcode = answer(r, &q, &a);
-        reply.authoritative =
-            reply.rcode == LDNS_RCODE_NOERROR || reply.rcode == LDNS_RCODE_NXDOMAIN;
-    }
-    if (reply.authoritative) {
-        reply.answer = a.answer;
-        reply.authority = a.authority;
-        reply.additional = a.additional;
-    }
-    (void)reply_encode(&q, &reply, tcp ? MESSAGE_MAX : q.udp_limit, ret, ret_len);
+    if (begin(&g, data, len))
+        encode(&g, tcp, ret, ret_len);
+}
+
+/* ---- requests ---- */
+
+static void finish(struct answering *g)
+{
+    _cleanup_free_ uint8_t *reply = NULL;
+    size_t len = 0;
+    encode(g, request_is_tcp(g->rq), &reply, &len);
+    request_reply(g->rq, reply, len);
+    answering_done(g);
+    free(g);
+}
+
+/* The records are the forwarder's: copied behind those of the zone. */
+static void on_forwarded(void *arg, const struct forward_answer *answer)
+{
+    struct answering *g = arg;
+    g->rcode = answer->rcode;
+    for (size_t i = 0; i < ldns_rr_list_rr_count(answer->answer); i++)
+        record_push(g->a.answer, ldns_rr_clone(ldns_rr_list_rr(answer->answer, i)));
+    for (size_t i = 0; i < ldns_rr_list_rr_count(answer->authority); i++)
+        record_push(g->a.authority, ldns_rr_clone(ldns_rr_list_rr(answer->authority, i)));
+    finish(g);
 }
 
 void responder_handle(struct dns_request *rq, void *arg)
 {
-    _cleanup_free_ uint8_t *reply = NULL;
-    size_t len, reply_len;
+    size_t len;
     const uint8_t *data = request_data(rq, &len);
-    responder_answer(arg, data, len, request_is_tcp(rq), &reply, &reply_len);
-    request_reply(rq, reply, reply_len);
+    struct answering *g = mem_zalloc(sizeof(*g));
+    g->r = arg;
+    g->rq = rq;
+    if (!begin(g, data, len)) {
+        request_reply(rq, NULL, 0);
+        answering_done(g);
+        free(g);
+    } else if (!g->outside || !g->r->forwarder || !g->q.recursion) {
+        finish(g);
+    } else if (forwarder_is_loop(g->r->forwarder, data, len)) {
+        char text[IP_TEXT_MAX];
+        log_warn("question comes back: a DNS server that is asked asks here", "name", g->q.name,
+                 "from", ip_addr_format(request_client(rq), text), NULL);
+        g->rcode = LDNS_RCODE_REFUSED;
+        finish(g);
+    } else {
+        forwarder_ask(g->r->forwarder, g->outside, g->q.type, on_forwarded, g);
+    }
 }

@@ -6,6 +6,7 @@ command -v dig >/dev/null || skip_all "dig is not installed"
 . "$(dirname "$0")/../lib/apiserver.sh"
 
 SERVER=127.0.0.10
+RESOLV= # nobody is asked for other names
 # ask NAME TYPE [DIG ARGUMENT…]: the data of the answer's records, sorted, on one line
 ask() { in_ns dig +short +tries=1 +time=5 "@$SERVER" "$@" | sort | paste -sd' '; }
 # status NAME TYPE [DIG ARGUMENT…]: the code
@@ -15,7 +16,7 @@ answers() { [ "$(ask "$1" "$2")" = "$3" ]; }
 says() { [ "$(status "$1" "$2")" = "$3" ]; }
 create() { api_json POST "$1" "$2" >/dev/null; like "$(cat "$T/code")" '^201$' "create ${2:0:60}"; }
 dns_start() {
-    nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen $SERVER --listen ::1 "$@" >>"$T/dns.log" 2>&1 &
+    nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen $SERVER --listen ::1 --resolv-conf "$RESOLV" "$@" >>"$T/dns.log" 2>&1 &
     DNS_PID=$!
 }
 dns_stop() { kill "$DNS_PID" && wait "$DNS_PID"; }
@@ -142,14 +143,24 @@ like "$(dns_fails --listen 192.0.2.99)" '192.0.2.99 port 53: binding: Cannot ass
 like "$(dns_fails --listen $SERVER --pods maybe)" 'maybe.* is none of disabled, insecure, verified' "an unknown mode"
 like "$(dns_fails --listen $SERVER --cluster-domain 'a..b')" '--cluster-domain: .*a\.\.b.* is not a domain' "not a domain"
 
-# ---- pods that are there ----
+# ---- pods that are there, and aliases to other names ----
+upstream_down() { kill -9 "$UPSTREAM_PID" 2>/dev/null; }
+nsenter --net=/run/netns/"$NS" python3 "$TOP/tests/lib/dns_upstream.py" 127.0.0.20 "$T/upstream.log" 2>"$T/upstream.err" &
+UPSTREAM_PID=$!
+at_end upstream_down
+RESOLV=$T/resolv.conf
+echo 'nameserver 127.0.0.20' >"$RESOLV"
+create $SERVICES "{\"apiVersion\":\"v1\",\"kind\":\"Service\",$(meta elsewhere),\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"plain.example\"}}"
+ok "another server is there" eventually 20 grep -q ready "$T/upstream.log"
 dns_start --pods verified --cluster-domain corp.example
 create /api/v1/namespaces/default/pods '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}}'
 api PATCH /api/v1/namespaces/default/pods/p/status -H 'Content-Type: application/merge-patch+json' \
     --data-binary '{"status":{"phase":"Running","podIP":"10.244.9.9","podIPs":[{"ip":"10.244.9.9"}]}}' >/dev/null
 ok "a pod's address has a name" eventually 10 answers 10-244-9-9.default.pod.corp.example A 10.244.9.9
 is "$(status 10-244-9-8.default.pod.corp.example A)" NXDOMAIN "another one has none"
-is "$(status pets.$D A)" REFUSED "another domain is somebody else's"
+is "$(ask elsewhere.default.svc.corp.example A)" "192.0.2.1 plain.example." "an alias is followed to another server"
+is "$(status elsewhere.default.svc.corp.example AAAA)" NOERROR "also where it has no record"
+is "$(grep -c corp.example "$T/upstream.log")" 0 "which is not asked for names of the cluster"
 dns_stop
 is $? 0 "it ends"
 is "$(grep -c 'level=error\| error ' "$T/dns.log")" 0 "nothing went wrong" || sed 's/^/# /' "$T/dns.log" >&2
