@@ -185,6 +185,21 @@ static void check_programs(struct checks *c)
     }
 }
 
+/* Without the parser nobody can load the runtime's profile: pods go without one. */
+static void check_apparmor(struct checks *c)
+{
+    _cleanup_strbuf_ struct strbuf enabled = STRBUF_INIT;
+    if (fs_read("/sys/module/apparmor/parameters/enabled", 16, &enabled, NULL) < 0 ||
+        strbuf_text(&enabled)[0] != 'Y')
+        return;
+    if (in_path("apparmor_parser"))
+        say(c, CHECK_OK, "AppArmor", "there", NULL);
+    else
+        say(c, CHECK_WARN, "AppArmor", "apparmor_parser is not in PATH",
+            "apt-get install apparmor; without it containers run without a profile, and pods that "
+            "ask for RuntimeDefault fail");
+}
+
 /* Pods share nothing with / unless it propagates mounts; volumes with propagation need it. */
 static void check_disk(struct checks *c)
 {
@@ -222,7 +237,8 @@ int check_machine(const struct node_config *config, bool ports, check_report *re
     static void (*const checks[])(struct checks *) = {
         check_root,    check_kernel,   check_namespaces,
         check_overlay, check_seccomp,  check_bridge_netfilter,
-        check_cgroups, check_programs, check_disk,
+        check_cgroups, check_programs, check_apparmor,
+        check_disk,
     };
     struct checks c = {.config = config, .report = report, .arg = arg};
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++)

@@ -11,6 +11,7 @@ cluster_flags
 out=$($NET "$CORACLE" check "${FLAGS[@]}" 2>&1)
 is $? 0 "a machine that has everything passes"
 like "$out" "ok +memory controller" "check says what it looked at"
+grep -qs Y /sys/module/apparmor/parameters/enabled || unlike "$out" AppArmor "nothing is said of an AppArmor that the kernel does not have"
 
 # ---- a port in use ----
 $NET python3 -c '

@@ -78,4 +78,6 @@ cri_stop
 ok "--cleanup" "$LIBEXEC/coracle-cri" --root "$R" --cgroup-root "$CGROUP" --cleanup
 is "$(profiles)" coracle-test "... removes the profile, and no other"
 cri_start
+like "$("$B/bin/coracle" check --node-ip 10.0.0.1)" "ok +AppArmor +there" "coracle check sees the parser"
+like "$(PATH=$T/broken/none "$B/bin/coracle" check --node-ip 10.0.0.1)" "warn +AppArmor +apparmor_parser is not in PATH" "... and says where it is missing"
 done_testing
