@@ -53,7 +53,12 @@ END
 containerd_kill9() { kill -9 "$CONTAINERD_PID"; wait "$CONTAINERD_PID" 2>/dev/null; }
 containerd_stop() {
     local p
-    kill -0 "$CONTAINERD_PID" 2>/dev/null || _containerd_run "$1"
+    # It may be gone, or about to go: what ends a test by a signal ends it, too.
+    if ! _containerd_cri version >/dev/null 2>&1; then
+        kill "$CONTAINERD_PID" 2>/dev/null
+        wait "$CONTAINERD_PID" 2>/dev/null
+        _containerd_run "$1"
+    fi
     for p in $(_containerd_cri pods | jq -r '.items[]?.id'); do
         _containerd_cri stopp "$p"
         _containerd_cri rmp "$p"
