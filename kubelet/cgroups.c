@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cgroup.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 
@@ -93,6 +94,16 @@ const char *pod_cgroups_top(const struct pod_cgroups *c)
 bool pod_cgroups_unified(const struct pod_cgroups *c)
 {
     return c && cgroups_mode(c->host) == CGROUP_V2;
+}
+
+bool pod_cgroups_swap(const struct pod_cgroups *c)
+{
+    _cleanup_free_ char *dir = c ? cgroup_dir(c->host, CGROUP_MEMORY, c->top) : NULL;
+    _cleanup_free_ char *file =
+        dir ? fs_join(dir,
+                      pod_cgroups_unified(c) ? "memory.swap.max" : "memory.memsw.limit_in_bytes")
+            : NULL;
+    return file && fs_exists(file);
 }
 
 const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod)

@@ -19,6 +19,8 @@ DEFINE_CLEANUP(struct pod_cgroups *, pod_cgroups_free);
 const struct cgroups *pod_cgroups_host(const struct pod_cgroups *c);
 const char *pod_cgroups_top(const struct pod_cgroups *c);
 bool pod_cgroups_unified(const struct pod_cgroups *c); /* cgroup v2; false for NULL */
+/* Whether groups have a limit of swap; false for NULL. */
+bool pod_cgroups_swap(const struct pod_cgroups *c);
 /* What pods together may have: @share (NULL: no limit), and how many tasks each (below 1: no limit
  * of ours; set when its group is made). */
 int pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share, int64_t pids,

@@ -64,6 +64,10 @@ struct kubelet {
     json_t *images;            /* the node's status.images; NULL while not known */
     json_t *node_labels;       /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
+    int64_t swap_capacity;           /* of the node, bytes */
+    bool swap_accounting;            /* control groups have a limit of swap */
+    bool limited_swap;               /* burstable pods may have some */
+    bool oom_single;                 /* out of memory costs a process, not the container */
     bool node_ready;                 /* the runtime and its network are */
     bool seccomp_default;            /* RuntimeDefault where a pod names no profile */
     bool supplemental_groups_policy; /* the runtime has it */

@@ -245,6 +245,10 @@ static int share_node(struct program *p, struct error *err)
     if (r < 0)
         return r;
     k->cgroup_driver = f->cgroup_driver;
+    k->swap_capacity = node_meminfo("SwapTotal");
+    k->swap_accounting = pod_cgroups_swap(k->cgroups);
+    k->limited_swap = str_eq(f->memory_swap.behavior, "LimitedSwap");
+    k->oom_single = f->oom_single.value;
     r = pod_cgroups_limit(k->cgroups, kubelet_config_enforces_pods(f) ? &pods : NULL,
                           f->pod_pids_limit.value, err);
     if (r != -EBUSY)

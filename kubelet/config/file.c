@@ -12,6 +12,11 @@
 
 #define CONFIG_MAX (1u << 20)
 
+static const struct decode_field memory_swap_fields[] = {
+    DECODE_FIELD(struct memory_swap_config, behavior, "swapBehavior", DECODE_STRING), DECODE_END};
+static const struct decode_type memory_swap_type = {
+    "MemorySwapConfiguration", sizeof(struct memory_swap_config), memory_swap_fields};
+
 static const struct decode_field config_fields[] = {
     DECODE_FIELD(struct kubelet_config, api_version, "apiVersion", DECODE_STRING),
     DECODE_FIELD(struct kubelet_config, kind, "kind", DECODE_STRING),
@@ -39,6 +44,8 @@ static const struct decode_field config_fields[] = {
                  DECODE_STRING),
     DECODE_FIELD(struct kubelet_config, eviction_max_grace, "evictionMaxPodGracePeriod",
                  DECODE_OPT_INT),
+    DECODE_SUB(struct kubelet_config, memory_swap, "memorySwap", DECODE_OBJECT, &memory_swap_type),
+    DECODE_FIELD(struct kubelet_config, oom_single, "singleProcessOOMKill", DECODE_OPT_BOOL),
     DECODE_FIELD(struct kubelet_config, max_pods, "maxPods", DECODE_OPT_INT),
     DECODE_FIELD(struct kubelet_config, pod_pids_limit, "podPidsLimit", DECODE_OPT_INT),
     DECODE_FIELD(struct kubelet_config, image_gc_high, "imageGCHighThresholdPercent",
@@ -136,6 +143,11 @@ static int check_values(const struct kubelet_config *c, struct error *err)
         !str_eq(c->cgroup_driver, "systemd"))
         return error_set(err, -EINVAL, "cgroupDriver: \"%.60s\" is neither cgroupfs nor systemd",
                          c->cgroup_driver);
+    const char *swap = c->memory_swap.behavior;
+    if (swap && *swap && !str_eq(swap, "NoSwap") && !str_eq(swap, "LimitedSwap"))
+        return error_set(err, -EINVAL,
+                         "memorySwap.swapBehavior: \"%.60s\" is neither NoSwap nor LimitedSwap",
+                         swap);
     int r = check_range(&c->max_pods, "maxPods", 1, INT32_MAX, err);
     return r < 0 ? r : check_range(&c->pod_pids_limit, "podPidsLimit", -1, INT64_MAX, err);
 }

@@ -4,6 +4,10 @@
 
 #include "kube/decode.h"
 
+struct memory_swap_config {
+    char *behavior; /* NULL, "", "NoSwap" or "LimitedSwap" */
+};
+
 struct kubelet_config {
     char *api_version, *kind;
     char *static_pods, *cluster_domain, *address, *cgroup_root, *resolv_conf, *endpoint;
@@ -19,6 +23,8 @@ struct kubelet_config {
     struct opt_int image_gc_high, image_gc_low; /* percent; with their defaults once loaded */
     char *image_min_age, *image_max_age;
     int64_t image_min_age_ms, image_max_age_ms;
+    struct memory_swap_config memory_swap;
+    struct opt_bool oom_single; /* singleProcessOOMKill */
     struct opt_bool seccomp_default;
 };
 

@@ -75,7 +75,7 @@ static void end_first(struct eviction *e, const struct eviction_threshold *t,
     char label[POD_LABEL_MAX];
     for (size_t i = 0; i < n; i++) {
         struct pod_worker *w = pod_manager_by_uid(e->k->pods, list[i].pod->meta.uid);
-        if (!w || eviction_is_critical(w->pod))
+        if (!w || pod_is_critical(w->pod))
             continue;
         _cleanup_free_ int64_t *used =
             mem_zalloc((pod_container_count(w->pod) + 1) * sizeof(*used));

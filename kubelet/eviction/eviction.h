@@ -76,8 +76,6 @@ struct eviction_candidate {
 /* Sorts: who goes first comes first. By what they use above their request, for process ids by what
  * they use. */
 void eviction_rank(struct eviction_candidate *list, size_t n, enum eviction_signal signal);
-/* Static pods and those of a system priority are never evicted, and let in under pressure. */
-bool eviction_is_critical(const struct pod *pod);
 /* Whether a pod may come while the node has these conditions; else *ret_text says why not (the
  * caller frees). */
 bool eviction_lets_in(const struct pod *pod, const bool on[PRESSURES], char **ret_text);

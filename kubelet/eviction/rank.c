@@ -6,9 +6,6 @@
 #include "kube/quantity.h"
 #include "kubelet/eviction/eviction.h"
 
-/* What priority classes of the system begin at. */
-#define SYSTEM_PRIORITY 2000000000
-
 #define TAINT_MEMORY "node.kubernetes.io/memory-pressure"
 
 static int64_t priority_of(const struct pod *pod)
@@ -50,11 +47,6 @@ void eviction_rank(struct eviction_candidate *list, size_t n, enum eviction_sign
     qsort(list, n, sizeof(*list), signal == SIGNAL_PID ? by_usage : by_excess);
 }
 
-bool eviction_is_critical(const struct pod *pod)
-{
-    return pod->source == POD_FROM_FILE || priority_of(pod) >= SYSTEM_PRIORITY;
-}
-
 static bool tolerates_memory_pressure(const struct pod *pod)
 {
     for (size_t i = 0; i < pod->spec.tolerations.count; i++) {
@@ -74,7 +66,7 @@ bool eviction_lets_in(const struct pod *pod, const bool on[PRESSURES], char **re
     static const char *const names[PRESSURES] = {"MemoryPressure", "DiskPressure", "PIDPressure"};
     struct strbuf text = STRBUF_INIT;
     bool others = on[PRESSURE_DISK] || on[PRESSURE_PID];
-    if ((!others && !on[PRESSURE_MEMORY]) || eviction_is_critical(pod))
+    if ((!others && !on[PRESSURE_MEMORY]) || pod_is_critical(pod))
         return true;
     if (!others && (pod->qos != QOS_BEST_EFFORT || tolerates_memory_pressure(pod)))
         return true;

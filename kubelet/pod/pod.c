@@ -223,6 +223,15 @@ const struct pod_condition *pod_condition_of(const struct pod *pod, const char *
     return NULL;
 }
 
+/* What priority classes of the system begin at. */
+#define SYSTEM_PRIORITY 2000000000
+
+bool pod_is_critical(const struct pod *pod)
+{
+    const struct opt_int *p = &pod->spec.priority;
+    return pod->source == POD_FROM_FILE || (p->set && p->value >= SYSTEM_PRIORITY);
+}
+
 const char *qos_name(enum qos_class qos)
 {
     static const char *const names[] = {"Guaranteed", "Burstable", "BestEffort"};

@@ -74,6 +74,9 @@ bool pod_is_mirror(const struct pod *pod);
 bool pod_is_over(const struct pod *pod);
 /* What the API has as the status of a condition; NULL when it has none of this type. */
 const struct pod_condition *pod_condition_of(const struct pod *pod, const char *type);
+/* Static pods and those of a system priority: never evicted, let in under pressure, without swap.
+ */
+bool pod_is_critical(const struct pod *pod);
 const char *qos_name(enum qos_class qos);
 /* The hash of what makes a container another one: name and image, 8 hexadecimal digits. */
 void container_hash(const struct container_spec *c, char out[9]);

@@ -38,7 +38,11 @@ struct request_context {
     const char *node_name;
     const struct dns_settings *dns;
     int64_t memory_capacity; /* of the node, bytes */
+    int64_t swap_capacity;   /* of the node, bytes */
     bool unified_cgroups;    /* cgroup v2 */
+    bool swap_accounting;    /* groups have a limit of swap */
+    bool limited_swap;       /* burstable pods may have some, else nobody */
+    bool oom_single;         /* the kernel kills one process of a container, not all */
     bool seccomp_default;    /* RuntimeDefault where no profile is named */
     struct id_mapping ids;
 };

@@ -1,4 +1,7 @@
 /* Requests and limits → cgroup numbers, by upstream's formulas. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "kubelet/runtime/message.h"
 #include "kubelet/runtime/requests.h"
 
@@ -26,13 +29,35 @@ int64_t milli_to_quota(int64_t milli)
     return quota < QUOTA_MIN ? QUOTA_MIN : quota;
 }
 
+static int64_t memory_request(const struct container_spec *c)
+{
+    return resource_value(&c->resources.requests, "memory", 0);
+}
+
+/* A sidecar is no better a victim than the container that asked for least. */
+static int64_t request_for_oom(const struct pod *pod, const struct container_spec *c)
+{
+    int64_t least = INT64_MAX;
+    bool init = false;
+    for (size_t i = 0; i < pod->spec.init_containers.count; i++)
+        init |= c == &pod->spec.init_containers.items[i];
+    if (!init || !str_eq(c->restart_policy, "Always"))
+        return memory_request(c);
+    for (size_t i = 0; i < pod->spec.containers.count; i++)
+        if (memory_request(&pod->spec.containers.items[i]) < least)
+            least = memory_request(&pod->spec.containers.items[i]);
+    return least != INT64_MAX && least > memory_request(c) ? least : memory_request(c);
+}
+
 int64_t oom_score_adj(const struct pod *pod, const struct container_spec *c, int64_t capacity)
 {
-    if (pod->qos == QOS_GUARANTEED)
+    bool node_critical =
+        pod_is_critical(pod) && str_eq(pod->spec.priority_class, "system-node-critical");
+    if (pod->qos == QOS_GUARANTEED || node_critical)
         return -997;
     if (pod->qos == QOS_BEST_EFFORT || capacity <= 0)
         return 1000;
-    int64_t request = resource_value(&c->resources.requests, "memory", 0);
+    int64_t request = request_for_oom(pod, c);
     int64_t adj =
         request >= capacity ? 0 : 1000 - (int64_t)(1000.0 * (double)request / (double)capacity);
     if (adj < 3)
@@ -55,6 +80,35 @@ struct container_limits container_limits_of(const struct container_spec *c)
     };
 }
 
+/* A burstable container's part of the node's swap: as much of it as it asked for of the memory. */
+static int64_t swap_share(const struct pod *pod, const struct container_spec *c,
+                          const struct request_context *ctx)
+{
+    int64_t request = resource_value(&c->resources.requests, "memory", 0);
+    int64_t limit = resource_value(&c->resources.limits, "memory", 0);
+    if (!ctx->limited_swap || pod->qos != QOS_BURSTABLE || request <= 0 || request == limit ||
+        ctx->memory_capacity <= 0 || request > ctx->memory_capacity || pod_is_critical(pod))
+        return 0;
+    return (int64_t)((double)request / (double)ctx->memory_capacity * (double)ctx->swap_capacity);
+}
+
+/* On v1 the limit is that of memory and swap together, and nobody gets any. */
+static void put_swap(Runtime__V1__LinuxContainerResources *r, const struct pod *pod,
+                     const struct container_spec *c, const struct request_context *ctx)
+{
+    char text[24];
+    if (!ctx->swap_accounting)
+        return;
+    if (!ctx->unified_cgroups) {
+        r->memory_swap_limit_in_bytes = r->memory_limit_in_bytes;
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%" PRId64, swap_share(pod, c, ctx));
+    message_map_put(&r->n_unified, &r->unified,
+                    &runtime__v1__linux_container_resources__unified_entry__descriptor,
+                    "memory.swap.max", text);
+}
+
 Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
                                                         const struct container_spec *c,
                                                         const struct request_context *ctx)
@@ -67,10 +121,11 @@ Runtime__V1__LinuxContainerResources *request_resources(const struct pod *pod,
     r->cpu_quota = l.quota;
     r->memory_limit_in_bytes = l.memory;
     r->oom_score_adj = oom_score_adj(pod, c, ctx->memory_capacity);
-    if (ctx->unified_cgroups)
+    if (ctx->unified_cgroups && !ctx->oom_single)
         message_map_put(&r->n_unified, &r->unified,
                         &runtime__v1__linux_container_resources__unified_entry__descriptor,
                         "memory.oom.group", "1");
+    put_swap(r, pod, c, ctx);
     return r;
 }
 

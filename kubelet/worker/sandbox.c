@@ -23,7 +23,11 @@ void worker_fill_request(struct pod_worker *w, struct request_context *ctx)
         .node_name = k->node_name,
         .dns = &k->dns,
         .memory_capacity = k->capacity.memory,
+        .swap_capacity = k->swap_capacity,
         .unified_cgroups = pod_cgroups_unified(k->cgroups),
+        .swap_accounting = k->swap_accounting,
+        .limited_swap = k->limited_swap,
+        .oom_single = k->oom_single,
         .seccomp_default = k->seccomp_default,
         .ids = w->ids,
     };

@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/strbuf.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/image_gc.h"
+#include "kubelet/runtime/message.h"
+#include "kubelet/runtime/requests.h"
 #include "lib/test.h"
 
 /* What was set aside stands in the status: a kubelet that starts anew goes on from there. */
@@ -106,6 +109,7 @@ static void wrong_reservations_are_refused(void **state)
         {"enforceNodeAllocatable: [kube-reserved]\n", "\"kube-reserved\" is not supported"},
         {"enforceNodeAllocatable: [pods, none]\n", "none goes with no other"},
         {"cgroupDriver: x\n", "cgroupDriver: \"x\" is neither"},
+        {"memorySwap: {swapBehavior: All}\n", "memorySwap.swapBehavior: \"All\" is neither"},
         {"maxPods: 0\n", "maxPods: 0 is not between"},
         {"imageGCHighThresholdPercent: 101\n", "imageGCHighThresholdPercent: 101 is not between"},
         {"imageGCHighThresholdPercent: 80\n", "imageGCLowThresholdPercent: 80 is not below"},
@@ -120,6 +124,91 @@ static void wrong_reservations_are_refused(void **state)
         if (!strstr(error_text(&err), cases[i].error))
             fail_msg("%s: %s", cases[i].yaml, error_text(&err));
     }
+}
+
+/* ---- swap and the kernel's choice ---- */
+static struct pod *burstable(const char *more, const char *request, const char *limit)
+{
+    struct pod *pod = NULL;
+    struct error err = ERROR_INIT;
+    _cleanup_free_ char *text = str_printf(
+        "{\"metadata\":{\"name\":\"web\",\"namespace\":\"d\",\"uid\":\"u1\"},\"spec\":{%s"
+        "\"containers\":[{\"name\":\"a\",\"image\":\"i:1\",\"resources\":{\"requests\":{\"cpu\":"
+        "\"1m\",\"memory\":\"%s\"},\"limits\":{\"memory\":\"%s\"}}}]}}",
+        more, request, limit);
+    _cleanup_json_ json_t *j = json_parse(text, strlen(text), &err);
+    if (!j || pod_decode(j, POD_FROM_API, &pod, &err) < 0)
+        fail_msg("%s", error_text(&err));
+    return pod;
+}
+
+/* memory.swap.max of its container ("-": none), and v1's limit in *v1. */
+static char *swap_of(struct pod *pod, const struct request_context *ctx, int64_t *v1)
+{
+    Runtime__V1__LinuxContainerResources *r =
+        request_resources(pod, &pod->spec.containers.items[0], ctx);
+    const char *text = message_map_get(r->n_unified, r->unified, "memory.swap.max");
+    char *copy = str_dup(text ? text : "-");
+    *v1 = r->memory_swap_limit_in_bytes;
+    message_free(r);
+    pod_unref(pod);
+    return copy;
+}
+
+static void swap_follows_the_configuration(void **state)
+{
+    (void)state;
+    struct request_context ctx = {.memory_capacity = 8LL << 30,
+                                  .swap_capacity = 2LL << 30,
+                                  .unified_cgroups = true,
+                                  .swap_accounting = true};
+    static const struct {
+        bool limited;
+        const char *more, *request, *limit, *max;
+    } cases[] = {
+        {false, "", "1Gi", "2Gi", "0"},
+        {true, "", "1Gi", "2Gi", "268435456"},
+        {true, "", "1Gi", "1Gi", "0"},
+        {true, "", "0", "1Gi", "0"},
+        {true, "\"priority\":2000000000,", "1Gi", "2Gi", "0"},
+    };
+    int64_t v1;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        ctx.limited_swap = cases[i].limited;
+        char *max = swap_of(burstable(cases[i].more, cases[i].request, cases[i].limit), &ctx, &v1);
+        assert_string_equal(max, cases[i].max);
+        assert_int_equal(v1, 0);
+        free(max);
+    }
+    ctx.unified_cgroups = false;
+    free(swap_of(burstable("", "1Gi", "2Gi"), &ctx, &v1));
+    assert_int_equal(v1, 2LL << 30); /* of memory and swap: nobody has any on v1 */
+    ctx.swap_accounting = false;
+    free(swap_of(burstable("", "1Gi", "2Gi"), &ctx, &v1));
+    assert_int_equal(v1, 0);
+}
+
+static void the_kernel_kills_in_upstreams_order(void **state)
+{
+    (void)state;
+    struct pod *pod = burstable("", "1Gi", "2Gi");
+    assert_int_equal(oom_score_adj(pod, &pod->spec.containers.items[0], 8LL << 30), 875);
+    pod_unref(pod);
+    pod = burstable("\"priority\":2000001000,\"priorityClassName\":\"system-node-critical\",",
+                    "1Gi", "2Gi");
+    assert_int_equal(oom_score_adj(pod, &pod->spec.containers.items[0], 8LL << 30), -997);
+    pod_unref(pod);
+    pod = burstable(
+        "\"initContainers\":[{\"name\":\"s\",\"image\":\"i:1\",\"restartPolicy\":\"Always\"}],",
+        "1Gi", "2Gi");
+    assert_int_equal(oom_score_adj(pod, &pod->spec.init_containers.items[0], 8LL << 30), 875);
+    free(pod->spec.init_containers.items[0].restart_policy);
+    pod->spec.init_containers.items[0].restart_policy = NULL; /* not a sidecar */
+    assert_int_equal(oom_score_adj(pod, &pod->spec.init_containers.items[0], 8LL << 30), 999);
+    pod->qos = QOS_BEST_EFFORT;
+    pod->spec.priority.value = 0;
+    assert_int_equal(oom_score_adj(pod, &pod->spec.containers.items[0], 8LL << 30), 1000);
+    pod_unref(pod);
 }
 
 /* Of images "a".."e": who goes, in order. */
@@ -161,6 +250,8 @@ int main(void)
         cmocka_unit_test(a_resize_survives_a_restart),
         cmocka_unit_test(what_is_reserved_is_not_for_pods),
         cmocka_unit_test(wrong_reservations_are_refused),
+        cmocka_unit_test(swap_follows_the_configuration),
+        cmocka_unit_test(the_kernel_kills_in_upstreams_order),
         cmocka_unit_test(images_go_by_use),
     };
     return RUN_TESTS(tests);
