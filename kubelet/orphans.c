@@ -311,6 +311,26 @@ static void on_timer(void *arg)
     map_clear(&again);
 }
 
+/* Logs of pods of which nothing else is left; the ones with a directory go after that. */
+static void remove_lone_logs(struct orphans *o, const struct map *wanted)
+{
+    DIR *d = opendir(o->k->log_root);
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        const char *last = strrchr(e->d_name, '_');
+        if (!last || !name_is_dns(last + 1, 128, false) || map_has(wanted, last + 1) ||
+            runtime_events_knows(o->k->runtime_events, last + 1))
+            continue;
+        _cleanup_free_ char *dir = kubelet_pod_dir(o->k, last + 1);
+        _cleanup_free_ char *path = fs_join(o->k->log_root, e->d_name);
+        struct error err = ERROR_INIT;
+        if (!fs_exists(dir) && kubelet_remove_logs(o->k, path, &err) < 0)
+            log_warn("orphaned logs cannot be removed", "path", path, "error", error_text(&err),
+                     NULL);
+    }
+    if (d)
+        (void)closedir(d);
+}
+
 void orphans_remove_files(struct orphans *o, const struct map *wanted)
 {
     DIR *d = opendir(o->k->pods_dir);
@@ -320,6 +340,7 @@ void orphans_remove_files(struct orphans *o, const struct map *wanted)
             remove_dir(o, e->d_name);
     if (d)
         (void)closedir(d);
+    remove_lone_logs(o, wanted);
     struct cgroup_search s = {.o = o, .wanted = wanted};
     if (o->k->cgroups)
         pod_cgroups_each(o->k->cgroups, remove_cgroup, &s);

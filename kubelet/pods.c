@@ -16,6 +16,8 @@
 #include "kubelet/orphans.h"
 #include "kubelet/runtime/events.h"
 
+#define SWEEP_MS 20000
+
 struct pod_manager {
     struct kubelet *k;
     struct map workers;  /* uid → worker */
@@ -23,8 +25,11 @@ struct pod_manager {
     struct map replaced; /* "ns/name" of a static pod → its successor, until it is gone */
     struct map mirrors;  /* "ns/name" → mirror pod */
     struct orphans *orphans;
+    struct loop_timer sweep; /* for orphans */
     bool listed, synced[2];
 };
+
+static void on_sweep(void *arg);
 
 static void unref_pod(void *pod)
 {
@@ -40,6 +45,7 @@ struct pod_manager *pod_manager_new(struct kubelet *k)
     m->mirrors = (struct map)MAP_INIT(unref_pod);
     m->orphans = orphans_new(k);
     m->synced[POD_FROM_API] = !k->api;
+    loop_timer_init(&m->sweep, k->loop, "sweep for orphans", on_sweep, m);
     return m;
 }
 
@@ -54,6 +60,7 @@ struct pod_manager *pod_manager_free(struct pod_manager *m)
     map_clear(&m->replaced);
     map_clear(&m->mirrors);
     orphans_free(m->orphans);
+    loop_timer_done(&m->sweep);
     free(m);
     return NULL;
 }
@@ -304,9 +311,18 @@ static void check_orphans(struct pod_manager *m)
         map_set(&uids, map_key(e), m);
     MAP_FOR_EACH(e, &m->waiting)
         map_set(&uids, map_key(e), m);
+    MAP_FOR_EACH(e, &m->replaced)
+        map_set(&uids, ((const struct pod *)map_value(e))->meta.uid, m);
     runtime_events_each(m->k->runtime_events, check_orphan, m);
     orphans_remove_files(m->orphans, &uids);
     map_clear(&uids);
+    loop_timer_set(&m->sweep, SWEEP_MS);
+}
+
+/* What others leave behind, or what could not be removed before: a safety net. */
+static void on_sweep(void *arg)
+{
+    check_orphans(arg);
 }
 
 void pod_manager_synced(struct pod_manager *m, enum pod_source source)
