@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
+#include "dns/confine.h"
 #include "dns/resolv.h"
 #include "dns/responder.h"
 #include "kube/informer.h"
@@ -15,7 +16,7 @@
 #define LIVE_PODS "status.phase!=Succeeded,status.phase!=Failed"
 
 struct flags {
-    const char *root, *kubeconfig, *domain, *pods, *resolv;
+    const char *root, *kubeconfig, *domain, *pods, *resolv, *user;
     struct option_list listen;
     int port, ttl, verbosity;
     bool help;
@@ -45,7 +46,6 @@ static void start_if_ready(void *arg)
         informer_synced(p->namespaces) && (!p->pods || informer_synced(p->pods))) {
         zone_synced(p->zone);
         log_info("names of the cluster are answered", "domain", zone_domain(p->zone), NULL);
-        daemon_notify("READY=1");
     }
 }
 
@@ -201,6 +201,14 @@ static int check_flags(const struct flags *f, struct zone_config *c, struct erro
     return 0;
 }
 
+/* Everything that takes root is done: ports, keys, and telling whoever started us, whose socket may
+ * be closed to others. Names outside the cluster are answered from here on. */
+static int settle(const struct flags *f, struct error *err)
+{
+    daemon_notify("READY=1");
+    return f->user && !*f->user ? 0 : dns_confine(f->user, err);
+}
+
 static void program_done(struct program *p)
 {
     (void)informer_free(p->services);
@@ -236,6 +244,8 @@ static int run(struct program *p, const struct flags *f, struct error *err)
         r = connect_client(p, f, err);
     for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
         r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
+    if (r == 0)
+        r = settle(f, err);
     if (r == 0) {
         daemon_stop_on_signals(&signals, p->loop);
         start_informers(p, c.pods);
@@ -266,6 +276,8 @@ int main(int argc, char **argv)
          "whom to ask for other names (/etc/resolv.conf); empty: they are refused"},
         {"kubeconfig", 0, OPTION_STRING, &f.kubeconfig, "FILE",
          "how to reach the API (/etc/coracle/dns.kubeconfig)"},
+        {"user", 0, OPTION_STRING, &f.user, "NAME",
+         "whom to become once listening (coracle-dns or nobody); empty: stay root, unconfined"},
         {"root", 0, OPTION_STRING, &f.root, "DIR", "prefix of every path"},
         {"v", 'v', OPTION_INT, &f.verbosity, "N", "verbosity; 4: debug"},
         {"help", 'h', OPTION_BOOL, &f.help, NULL, "show this"},

@@ -38,12 +38,21 @@ users: [{name: u, user: {token: t}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 END
+# It becomes nobody, who must be able to read the file; the leak checker could not look at it then.
+chmod 711 "$T"
+USER_FLAG=()
+case $B in *asan*) USER_FLAG=(--user "") ;; esac
 nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen $SERVER \
-    --resolv-conf "$T/etc/resolv.conf" >"$T/dns.log" 2>&1 &
+    --resolv-conf "$T/etc/resolv.conf" "${USER_FLAG[@]}" >"$T/dns.log" 2>&1 &
 DNS_PID=$!
 PIDS="$PIDS $DNS_PID"
 
 ok "another name is asked for elsewhere" eventually 10 answers who.example A 127.0.0.20
+if [ ${#USER_FLAG[@]} = 0 ]; then
+    is "$(awk '/^Uid/ {print $2, $3, $4}' "/proc/$DNS_PID/status")" "65534 65534 65534" "it is nobody"
+    is "$(awk '/^Groups/ {print NF - 1} /^Cap(Prm|Eff|Inh|Amb)/ {print $2 + 0} /^(NoNewPrivs|Seccomp):/ {print $2}' "/proc/$DNS_PID/status" | paste -sd' ')" \
+        "0 0 0 0 0 1 2" "without groups, capabilities and new privileges, its system calls filtered"
+fi
 like "$(in_ns dig @$SERVER plain.example A)" 'flags: qr rd ra;.*192.0.2.1' "and answered as what it is: hearsay"
 is "$(ask plain.example A)" 192.0.2.1 "again"
 is "$(asked 127.0.0.20 'plain.example 1$')" 1 "which was remembered"
@@ -107,6 +116,8 @@ like "$(cat "$T/dns.log")" 'this server is named among the host.s resolvers.*add
 printf 'nameserver 127.0.0.20\n' >"$T/elsewhere/stub.conf"
 ok "and back" eventually 10 answers who.example A 127.0.0.20
 in_ns dig +tries=1 +time=1 "@$SERVER" silent.example A >/dev/null
+like "$(in_ns "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen 127.0.0.30 --user no-such-user 2>&1)" \
+    'there is no user no-such-user' "a user that is not there"
 kill "$DNS_PID"
 wait "$DNS_PID"
 is $? 0 "it ends while a question is under way"
