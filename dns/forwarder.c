@@ -12,7 +12,8 @@ struct forwarder {
     struct upstream *upstream;
     struct dns_cache *cache;
     struct map pending; /* key → struct pending */
-    uint64_t odd;       /* numbers of questions that have no key */
+    uint64_t hits, misses;
+    uint64_t odd; /* numbers of questions that have no key */
 };
 /* A question under way. */
 struct pending {
@@ -124,8 +125,11 @@ void forwarder_ask(struct forwarder *f, const ldns_rdf *name, ldns_rr_type type,
 {
     char key[KEY_MAX];
     bool plain = make_key(name, type, key);
-    if (plain && from_cache(f, key, name, type, done, arg))
+    if (plain && from_cache(f, key, name, type, done, arg)) {
+        f->hits++;
         return;
+    }
+    f->misses++;
     if (!plain)
         (void)snprintf(key, sizeof(key), "#%llu", (unsigned long long)f->odd++);
     struct pending *p = map_get(&f->pending, key);
@@ -139,6 +143,12 @@ void forwarder_ask(struct forwarder *f, const ldns_rdf *name, ldns_rr_type type,
     w->done = done;
     w->arg = arg;
     list_append(&p->waiters, &w->entry);
+}
+
+void forwarder_stats(const struct forwarder *f, struct forwarder_stats *ret)
+{
+    *ret = (struct forwarder_stats){
+        .entries = dns_cache_count(f->cache), .hits = f->hits, .misses = f->misses};
 }
 
 bool forwarder_is_loop(const struct forwarder *f, const uint8_t *data, size_t len)

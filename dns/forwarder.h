@@ -28,6 +28,11 @@ typedef void (*forward_fn)(void *arg, const struct forward_answer *answer);
 /* Asks for records of @type of @name (copied). */
 void forwarder_ask(struct forwarder *f, const ldns_rdf *name, ldns_rr_type type, forward_fn done,
                    void *arg);
+struct forwarder_stats {
+    size_t entries;        /* answers remembered now */
+    uint64_t hits, misses; /* questions that were answered from them, and that were not */
+};
+void forwarder_stats(const struct forwarder *f, struct forwarder_stats *ret);
 /* Whether this message from a client is one of our own questions: a server asks us what we ask it.
  */
 bool forwarder_is_loop(const struct forwarder *f, const uint8_t *data, size_t len);

@@ -9,6 +9,7 @@
 #include "dns/confine.h"
 #include "dns/resolv.h"
 #include "dns/responder.h"
+#include "dns/status.h"
 #include "kube/informer.h"
 
 #define LISTEN_MAX 16 /* addresses */
@@ -16,7 +17,7 @@
 #define LIVE_PODS "status.phase!=Succeeded,status.phase!=Failed"
 
 struct flags {
-    const char *root, *kubeconfig, *domain, *pods, *resolv, *user;
+    const char *root, *kubeconfig, *domain, *pods, *resolv, *user, *metrics;
     struct option_list listen;
     int port, ttl, verbosity;
     bool help;
@@ -27,6 +28,8 @@ struct program {
     struct kube_client *client;
     struct zone *zone;
     struct forwarder *forwarder; /* NULL: names outside the cluster are refused */
+    struct dns_metrics metrics;
+    struct dns_status *status; /* NULL: not wanted */
     struct responder *responder;
     struct resolv *resolv;
     struct ip_addr addresses[LISTEN_MAX];
@@ -215,11 +218,13 @@ static void program_done(struct program *p)
     (void)informer_free(p->slices);
     (void)informer_free(p->namespaces);
     (void)informer_free(p->pods);
+    (void)dns_status_free(p->status);
     (void)dns_server_free(p->server);
     (void)resolv_free(p->resolv);
     (void)forwarder_free(p->forwarder);
     (void)responder_free(p->responder);
     (void)zone_free(p->zone);
+    dns_metrics_done(&p->metrics);
     (void)kube_client_free(p->client);
     (void)loop_free(p->loop);
 }
@@ -237,13 +242,18 @@ static int run(struct program *p, const struct flags *f, struct error *err)
     if (r < 0)
         return r;
     p->loop = loop_new();
+    dns_metrics_init(&p->metrics, zone_domain(p->zone), f->port);
     r = start_forwarding(p, f->resolv, err);
-    p->responder = responder_new(p->zone, p->forwarder);
+    p->responder = responder_new(p->zone, p->forwarder, &p->metrics);
     p->server = dns_server_new(p->loop, responder_handle, p->responder);
     if (r == 0)
         r = connect_client(p, f, err);
     for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
         r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
+    if (r == 0 && !str_eq(f->metrics, "0") && *f->metrics &&
+        (r = dns_status_new(&p->status, p->loop, f->metrics, &p->metrics, p->zone, p->forwarder,
+                            err)) < 0)
+        (void)error_prefix(err, r, "--metrics-bind-address");
     if (r == 0)
         r = settle(f, err);
     if (r == 0) {
@@ -260,6 +270,7 @@ int main(int argc, char **argv)
     struct flags f = {.domain = "cluster.local",
                       .pods = "insecure",
                       .resolv = "/etc/resolv.conf",
+                      .metrics = "127.0.0.1:9153",
                       .port = 53,
                       .ttl = 5};
     struct program p = {.loop = NULL};
@@ -276,6 +287,8 @@ int main(int argc, char **argv)
          "whom to ask for other names (/etc/resolv.conf); empty: they are refused"},
         {"kubeconfig", 0, OPTION_STRING, &f.kubeconfig, "FILE",
          "how to reach the API (/etc/coracle/dns.kubeconfig)"},
+        {"metrics-bind-address", 0, OPTION_STRING, &f.metrics, "ADDRESS:PORT",
+         "metrics, /health and /ready (127.0.0.1:9153); 0: none"},
         {"user", 0, OPTION_STRING, &f.user, "NAME",
          "whom to become once listening (coracle-dns or nobody); empty: stay root, unconfined"},
         {"root", 0, OPTION_STRING, &f.root, "DIR", "prefix of every path"},

@@ -6,8 +6,6 @@
 
 #include "base/strbuf.h"
 
-#define RCODE_BADVERS 16
-
 #define RECORD_MIN 12 /* bytes: a compressed name, type, class, TTL, length of the data */
 
 enum { FLAG_QR = 0x80, OPCODE_MASK = 0x78, FLAG_RD = 0x01 }; /* of the header's third byte */
@@ -35,7 +33,7 @@ static unsigned read_edns(struct query *q)
     q->dnssec_ok = ldns_pkt_edns_do(q->pkt);
     if (size > MESSAGE_PLAIN)
         q->udp_limit = size < MESSAGE_UDP_MAX ? size : MESSAGE_UDP_MAX;
-    return ldns_pkt_edns_version(q->pkt) ? RCODE_BADVERS : 0;
+    return ldns_pkt_edns_version(q->pkt) ? MESSAGE_BADVERS : 0;
 }
 
 static unsigned read_question(struct query *q)

@@ -9,6 +9,7 @@
 #define MESSAGE_HEADER  12
 #define MESSAGE_MAX     65535 /* over TCP */
 #define MESSAGE_PLAIN   512   /* over UDP, for who does not speak EDNS */
+#define MESSAGE_BADVERS 16    /* a code above those of the header: an unknown version of EDNS */
 #define MESSAGE_UDP_MAX 1232  /* over UDP for all others: never fragmented */
 
 struct query {

@@ -1,6 +1,8 @@
 /* From a request to its reply; see responder.h. */
 #include "dns/responder.h"
 
+#include <time.h>
+
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "dns/message.h"
@@ -10,6 +12,7 @@
 struct responder {
     struct zone *zone;
     struct forwarder *forwarder;
+    struct dns_metrics *metrics;
 };
 
 /* A query being answered. */
@@ -19,15 +22,18 @@ struct answering {
     struct query q;
     struct zone_answer a;
     unsigned rcode;
-    bool ours;         /* the first name is the zone's */
+    bool ours; /* the first name is the zone's */
+    struct timespec start;
     ldns_rdf *outside; /* the name to be asked for elsewhere; NULL: none */
 };
 
-struct responder *responder_new(struct zone *zone, struct forwarder *forwarder)
+struct responder *responder_new(struct zone *zone, struct forwarder *forwarder,
+                                struct dns_metrics *metrics)
 {
     struct responder *r = mem_zalloc(sizeof(*r));
     r->zone = zone;
     r->forwarder = forwarder;
+    r->metrics = metrics;
     return r;
 }
 
@@ -166,11 +172,30 @@ void responder_answer(struct responder *r, const uint8_t *data, size_t len, bool
 
 /* ---- requests ---- */
 
+static void count(const struct answering *g)
+{
+    struct timespec now;
+    if (!g->r->metrics)
+        return;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    const struct dns_sample s = {
+        .tcp = request_is_tcp(g->rq),
+        .ours = g->ours,
+        .family = request_client(g->rq)->family,
+        .type = g->q.type,
+        .rcode = g->rcode,
+        .seconds =
+            (double)(now.tv_sec - g->start.tv_sec) + (double)(now.tv_nsec - g->start.tv_nsec) / 1e9,
+    };
+    dns_metrics_count(g->r->metrics, &s);
+}
+
 static void finish(struct answering *g)
 {
     _cleanup_free_ uint8_t *reply = NULL;
     size_t len = 0;
     encode(g, request_is_tcp(g->rq), &reply, &len);
+    count(g);
     request_reply(g->rq, reply, len);
     answering_done(g);
     free(g);
@@ -195,6 +220,7 @@ void responder_handle(struct dns_request *rq, void *arg)
     struct answering *g = mem_zalloc(sizeof(*g));
     g->r = arg;
     g->rq = rq;
+    (void)clock_gettime(CLOCK_MONOTONIC, &g->start);
     if (!begin(g, data, len)) {
         request_reply(rq, NULL, 0);
         answering_done(g);

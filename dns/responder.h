@@ -6,6 +6,7 @@
 #pragma once
 
 #include "dns/forwarder.h"
+#include "dns/metrics.h"
 #include "dns/server.h"
 #include "dns/zone.h"
 
@@ -13,9 +14,10 @@
 
 struct responder;
 
-/* Both are borrowed; @forwarder may be NULL. Requests that wait for it are ended by
+/* All are borrowed; @forwarder and @metrics may be NULL. Requests that wait for it are ended by
  * forwarder_free(), which therefore comes before responder_free(). */
-struct responder *responder_new(struct zone *zone, struct forwarder *forwarder);
+struct responder *responder_new(struct zone *zone, struct forwarder *forwarder,
+                                struct dns_metrics *metrics);
 struct responder *responder_free(struct responder *r); /* NULL is harmless; returns NULL */
 DEFINE_CLEANUP(struct responder *, responder_free);
 

@@ -44,7 +44,7 @@ static struct zone *new_zone(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct zone *z = new_zone();
-    struct responder *r = responder_new(z, NULL);
+    struct responder *r = responder_new(z, NULL, NULL);
     for (int tcp = 0; tcp < 2; tcp++) {
         _cleanup_free_ uint8_t *reply = NULL;
         _cleanup_pkt_ ldns_pkt *pkt = NULL;

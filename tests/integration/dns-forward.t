@@ -70,6 +70,7 @@ is "$(ask evil.example A)" "192.0.2.1 real.example." "what was not asked for is 
 is "$(ask bank.example A)" 192.0.2.1 "and not remembered"
 is "$(status loop.example A)" REFUSED "a server that asks us what we ask it"
 like "$(cat "$T/dns.log")" 'question comes back.* name=loop.example from=127.0.0.1' "is found out"
+like "$(in_ns curl -s http://127.0.0.1:9153/metrics)" 'coredns_cache_hits_total 2' "what was remembered is counted"
 like "$(in_ns dig +norec @$SERVER fresh.example A)" 'status: REFUSED' "who does not want recursion gets none"
 is "$(asked 127.0.0.20 fresh.example)" 0 "and causes none"
 like "$(in_ns dig +notcp @$SERVER more.example ANY)" HINFO "nor does who asks for everything"
@@ -116,7 +117,7 @@ like "$(cat "$T/dns.log")" 'this server is named among the host.s resolvers.*add
 printf 'nameserver 127.0.0.20\n' >"$T/elsewhere/stub.conf"
 ok "and back" eventually 10 answers who.example A 127.0.0.20
 in_ns dig +tries=1 +time=1 "@$SERVER" silent.example A >/dev/null
-like "$(in_ns "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen 127.0.0.30 --user no-such-user 2>&1)" \
+like "$(in_ns "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen 127.0.0.30 --metrics-bind-address 0 --user no-such-user 2>&1)" \
     'there is no user no-such-user' "a user that is not there"
 kill "$DNS_PID"
 wait "$DNS_PID"

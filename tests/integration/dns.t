@@ -126,6 +126,17 @@ after junk True" "connections: pipelined, in pieces, junk, too many"
 wait $idle
 is "$(cat "$T/idle")" "closed b''" "an idle connection is closed"
 
+# ---- what it says of itself ----
+status_of() { in_ns curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:9153/$1"; }
+metric() { in_ns curl -s http://127.0.0.1:9153/metrics | grep "^$1" | sed 's/.* //' | paste -sd' '; }
+is "$(status_of health) $(status_of ready) $(status_of other)" "200 200 404" "well, ready"
+before=$(metric 'coredns_dns_responses_total{server="dns://:53",zone="cluster.local.",view="",rcode="NXDOMAIN",plugin="kubernetes"}')
+status absent.$D MX >/dev/null
+is "$(metric 'coredns_dns_responses_total{server="dns://:53",zone="cluster.local.",view="",rcode="NXDOMAIN",plugin="kubernetes"}')" \
+    $((before + 1)) "responses are counted"
+is "$(metric 'coredns_dns_requests_total{server="dns://:53",zone="cluster.local.",view="",proto="udp",family="1",type="MX"}')" 1 "and requests"
+like "$(metric 'coredns_dns_request_duration_seconds_count{server="dns://:53",zone="cluster.local.",view=""}')" '^[0-9]+$' "and how long they took"
+
 # ---- without the API server ----
 apiserver_stop TERM
 is "$(ask pets.$D A)" 10.244.0.3 "the API server is away: answers go on"
@@ -133,6 +144,7 @@ dns_stop
 dns_start
 ok "started without it: the cluster's names are not known yet" eventually 10 says pets.$D A SERVFAIL
 is "$(status -x 10.96.0.1)" SERVFAIL "nor addresses"
+is "$(status_of health) $(status_of ready)" "200 503" "well, but not ready"
 apiserver_start
 ok "until it is back" eventually 30 answers pets.$D A 10.244.0.3
 dns_stop
@@ -145,6 +157,7 @@ like "$(dns_fails)" '--listen: name the addresses' "no address"
 like "$(dns_fails --listen 127.0.0.1x)" 'not an address' "not an address"
 like "$(dns_fails --listen 192.0.2.99)" '192.0.2.99 port 53: binding: Cannot assign' "an address of somebody else"
 like "$(dns_fails --listen $SERVER --pods maybe)" 'maybe.* is none of disabled, insecure, verified' "an unknown mode"
+like "$(dns_fails --listen $SERVER --metrics-bind-address 9153)" '--metrics-bind-address: 9153: not an address and a port' "no address for metrics"
 like "$(dns_fails --listen $SERVER --cluster-domain 'a..b')" '--cluster-domain: .*a\.\.b.* is not a domain' "not a domain"
 
 # ---- pods that are there, and aliases to other names ----

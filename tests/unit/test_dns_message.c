@@ -69,7 +69,7 @@ static uint8_t *query(const char *name, ldns_rr_type type, uint16_t edns, size_t
 static ldns_pkt *answer_bytes(struct zone *z, const uint8_t *data, size_t len, bool tcp,
                               size_t *ret_len)
 {
-    _cleanup_(responder_freep) struct responder *r = responder_new(z, NULL);
+    _cleanup_(responder_freep) struct responder *r = responder_new(z, NULL, NULL);
     _cleanup_free_ uint8_t *reply = NULL;
     ldns_pkt *pkt = NULL;
     responder_answer(r, data, len, tcp, &reply, ret_len);
@@ -165,7 +165,7 @@ static void letters_come_back(_unused_ void **state)
     struct zone *z = new_zone(true);
     size_t len;
     _cleanup_free_ uint8_t *wire = query("wEB.Default.svc.CLUSTER.local", LDNS_RR_TYPE_A, 0, &len);
-    _cleanup_(responder_freep) struct responder *r = responder_new(z, NULL);
+    _cleanup_(responder_freep) struct responder *r = responder_new(z, NULL, NULL);
     _cleanup_free_ uint8_t *reply = NULL;
     size_t reply_len;
     responder_answer(r, wire, len, false, &reply, &reply_len);
