@@ -92,9 +92,12 @@ static int put_hugetlb(struct cgroup_change *ch, const struct cgroup_hugetlb *h,
     _cleanup_free_ char *dir = cgroup_dir(ch->cgs, CGROUP_HUGETLB, ch->path);
     _cleanup_free_ char *path = dir ? fs_join(dir, file) : NULL;
     if (cgroups_has(ch->cgs, CGROUP_HUGETLB, NULL) && !fs_exists(path))
-        return h->limit ? error_set_field(err, -EINVAL, file,
-                                          "hugetlb: this host has no pages of %s", h->page_size)
-                        : 0;
+        return h->limit
+                   ? error_set_field(err, -EINVAL, file,
+                                     "hugetlb: pages of %s cannot be limited here: the host has "
+                                     "none, or the group's parent does not hand them down",
+                                     h->page_size)
+                   : 0;
     int r = cgroup_put_text(ch, CGROUP_HUGETLB, file, text, err);
     /* Reservations are what fails with ENOMEM instead of SIGBUS; Linux 5.7 and later. */
     struct strbuf *notes = ch->notes;

@@ -14,23 +14,34 @@ static const char *name_of(enum cgroup_controller c)
     return c == CGROUP_BLKIO ? "io" : cgroup_controller_name(c);
 }
 
-/* What a group's children may limit is decided in the group: every controller is handed down. */
+/* Whether @word is one of the words of @list. */
+static bool lists(const struct strbuf *list, const char *word)
+{
+    const char *text = strbuf_text(list);
+    for (const char *p = text; (p = strstr(p, word)); p++)
+        if ((p == text || p[-1] == ' ') && strchr(" \n", p[strlen(word)]))
+            return true;
+    return false;
+}
+
+/* What a group's children may limit is decided in the group: every controller that it has is handed
+ * down. It may have less than the host: systemd hands down those that it knows, hugetlb is none. */
 static int v2_inherit(const struct cgroups *cgs, _unused_ enum cgroup_controller c,
                       const char *parent, _unused_ const char *dir, struct error *err)
 {
     _cleanup_free_ char *file = fs_join(parent, "cgroup.subtree_control");
-    _cleanup_strbuf_ struct strbuf have = STRBUF_INIT;
-    int r = fs_read(file, 4096, &have, err);
+    _cleanup_free_ char *controllers = fs_join(parent, "cgroup.controllers");
+    _cleanup_strbuf_ struct strbuf given = STRBUF_INIT, had = STRBUF_INIT;
+    int r = fs_read(file, 4096, &given, err);
+    if (r == 0)
+        r = fs_read(controllers, 4096, &had, err);
     if (r < 0)
         return r;
     char text[80] = "";
     for (size_t i = 0; i < ARRAY_SIZE(delegated); i++) {
         const char *word = name_of(delegated[i]);
-        bool there = false;
-        for (const char *p = strbuf_text(&have); (p = strstr(p, word)); p++)
-            there |= (p == have.data || p[-1] == ' ') && strchr(" \n", p[strlen(word)]);
         size_t at = strlen(text);
-        if (cgs->has[delegated[i]] && !there)
+        if (cgs->has[delegated[i]] && lists(&had, word) && !lists(&given, word))
             (void)snprintf(text + at, sizeof(text) - at, "%s+%s", at ? " " : "", word);
     }
     if (!text[0])

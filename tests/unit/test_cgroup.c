@@ -380,6 +380,34 @@ static void huge_pages(void **state)
     assert_int_equal(cgroup_set(f->cgs, f->path, &l, NULL, &err), 0);
 }
 
+/* A group that was not given every controller of the host (as systemd gives none that it does not
+ * know) has children all the same, which lack that one. */
+static void less_than_the_host(void **state)
+{
+    const struct fixture *f = *state;
+    const struct cgroups *cgs = f->cgs;
+    struct error err = ERROR_INIT;
+    if (!cgs || cgroups_mode(cgs) != CGROUP_V2 || !cgroups_has(cgs, CGROUP_PIDS, NULL) ||
+        !cgroups_has(cgs, CGROUP_MEMORY, NULL))
+        skip();
+    _cleanup_free_ char *top = str_printf("/cl-less-%d", (int)getpid());
+    _cleanup_free_ char *given = str_printf("%s/given", top);
+    _cleanup_free_ char *below = str_printf("%s/below", given);
+    assert_int_equal(cgroup_create(cgs, given, &err), 0);
+    _cleanup_free_ char *dir = cgroup_dir(cgs, CGROUP_PIDS, top);
+    _cleanup_free_ char *control = fs_join(dir, "cgroup.subtree_control");
+    assert_int_equal(fs_write_text(control, "-pids", &err), 0);
+    assert_int_equal(cgroup_create(cgs, below, &err), 0);
+    struct cgroup_limits l = CGROUP_LIMITS_INIT;
+    _cleanup_strbuf_ struct strbuf notes = STRBUF_INIT;
+    l.pids_limit = 20;
+    l.memory_limit = 64 << 20;
+    assert_int_equal(cgroup_set(cgs, below, &l, &notes, &err), 0);
+    assert_non_null(strstr(strbuf_text(&notes), "pids.max"));
+    assert_null(strstr(strbuf_text(&notes), "memory.max"));
+    assert_int_equal(cgroup_remove(cgs, top, &err), 0);
+}
+
 static void pressure(_unused_ void **state)
 {
     struct cgroup_psi psi = {.there = false};
@@ -424,6 +452,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(below_what_is_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(unified, set_up, tear_down),
         cmocka_unit_test_setup_teardown(huge_pages, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(less_than_the_host, set_up, tear_down),
         cmocka_unit_test(pressure),
         cmocka_unit_test(devices),
     };
