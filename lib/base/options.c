@@ -37,15 +37,24 @@ static int set_value(const struct option_def *def, const char *value, struct err
         return 0;
     }
     case OPTION_BOOL:
+    case OPTION_BOOL_TEXT:
         if (!str_eq(value, "true") && !str_eq(value, "false"))
             return error_set(err, -EINVAL, "--%s: \"%s\" is neither true nor false", def->name,
                              value);
-        *(bool *)def->value = str_eq(value, "true");
+        if (def->kind == OPTION_BOOL)
+            *(bool *)def->value = str_eq(value, "true");
+        else
+            *(const char **)def->value = str_eq(value, "true") ? "true" : "false";
         return 0;
     case OPTION_FLAG_GROUP:
         break;
     }
     return error_set(err, -EINVAL, "--%s takes no value", def->name);
+}
+
+static bool takes_no_value(const struct option_def *def)
+{
+    return def->kind == OPTION_BOOL || def->kind == OPTION_BOOL_TEXT;
 }
 
 static const struct option_def *find(const struct option_def *defs, const char *arg, size_t len)
@@ -83,7 +92,7 @@ int options_parse(const struct option_def *defs, int argc, char **argv, bool sto
         if (!def)
             return error_set(err, -EINVAL, "unknown flag: %.*s", (int)len, arg);
         const char *value = arg[len] == '=' ? arg + len + 1 : NULL;
-        if (!value && def->kind == OPTION_BOOL)
+        if (!value && takes_no_value(def))
             value = "true";
         if (!value && i + 1 < argc)
             value = argv[++i];
@@ -110,8 +119,8 @@ void options_help(const struct option_def *defs, FILE *to)
         if (d->letter)
             (void)snprintf(letter, sizeof(letter), "-%c, ", d->letter);
         (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, d->name,
-                       d->kind == OPTION_BOOL ? "" : "=",
-                       d->kind == OPTION_BOOL ? "" : (d->placeholder ? d->placeholder : "VALUE"));
+                       takes_no_value(d) ? "" : "=",
+                       takes_no_value(d) ? "" : (d->placeholder ? d->placeholder : "VALUE"));
         (void)fprintf(to, "  %-38s %s\n", left, d->help);
     }
 }

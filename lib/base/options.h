@@ -12,6 +12,7 @@ enum option_kind {
     OPTION_STRING,     /* const char ** (borrowed from argv) */
     OPTION_INT,        /* int * */
     OPTION_BOOL,       /* bool * */
+    OPTION_BOOL_TEXT,  /* const char **: "true" or "false"; untouched when it is not given */
     OPTION_LIST,       /* struct option_list *: repeated, or separated by commas */
     OPTION_FLAG_GROUP, /* heading in --help; no value */
 };

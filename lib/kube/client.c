@@ -17,6 +17,7 @@ struct kube_client {
     struct kubeconfig config;
     struct tls_client_config tls;
     char *user_agent;
+    char *suspended; /* why nothing is sent, or NULL */
     struct list calls, streams;
 };
 
@@ -98,6 +99,36 @@ const struct tls_client_config *kube_client_tls(const struct kube_client *client
     return &client->tls;
 }
 
+int kube_client_use_certificate(struct kube_client *c, const char *cert_pem, const char *key_pem,
+                                struct error *err)
+{
+    struct tls_client_config tls = c->tls;
+    tls.cert_pem = cert_pem;
+    tls.key_pem = key_pem;
+    SSL_CTX *probe = NULL;
+    int r = tls_client_context(&tls, &probe, err);
+    SSL_CTX_free(probe);
+    if (r < 0)
+        return r;
+    free(c->config.cert_pem);
+    OPENSSL_cleanse(c->config.key_pem, c->config.key_pem ? strlen(c->config.key_pem) : 0);
+    free(c->config.key_pem);
+    free(c->config.token);
+    c->config.token = NULL;
+    c->tls.cert_pem = c->config.cert_pem = copy(cert_pem);
+    c->tls.key_pem = c->config.key_pem = copy(key_pem);
+    http_client_forget_connections(c->http);
+    free(c->suspended);
+    c->suspended = NULL;
+    return 0;
+}
+
+void kube_client_suspend(struct kube_client *c, const char *why)
+{
+    free(c->suspended);
+    c->suspended = copy(why);
+}
+
 static void call_free(struct kube_call *call)
 {
     list_remove(&call->link);
@@ -126,6 +157,7 @@ struct kube_client *kube_client_free(struct kube_client *c)
     http_client_free(c->http);
     kubeconfig_done(&c->config);
     free(c->user_agent);
+    free(c->suspended);
     free(c);
     return NULL;
 }
@@ -185,6 +217,11 @@ static void add_common_headers(const struct kube_client *c, const char *accept,
     http_headers_add(h, "User-Agent", c->user_agent);
 }
 
+static bool is_suspended(const struct kube_client *c, struct error *err)
+{
+    return c->suspended && error_set(err, -EAGAIN, "%s", c->suspended) < 0;
+}
+
 struct kube_call *kube_request_as(struct kube_client *client, const char *method, const char *path,
                                   const char *accept, const char *content_type, const json_t *body,
                                   uint64_t timeout_ms, kube_cb cb, void *arg)
@@ -210,7 +247,8 @@ struct kube_call *kube_request_as(struct kube_client *client, const char *method
                                    .tls = &client->tls,
                                    .bearer_token = client->config.token,
                                    .timeout_ms = timeout_ms ? timeout_ms : DEFAULT_MS};
-    if (http_client_call(client->http, &request, ANSWER_MAX, on_answer, call, &call->http,
+    if (is_suspended(client, &call->error) ||
+        http_client_call(client->http, &request, ANSWER_MAX, on_answer, call, &call->http,
                          &call->error) < 0)
         loop_defer(&call->failed);
     return call;
@@ -326,7 +364,8 @@ struct kube_stream *kube_stream_as(struct kube_client *client, const char *path,
     add_common_headers(client, accept, &headers);
     struct http_request request = {
         .url = url, .headers = &headers, .tls = &client->tls, .bearer_token = client->config.token};
-    if (http_client_stream(client->http, &request, &http_handler, s, &s->http, &s->error) < 0)
+    if (is_suspended(client, &s->error) ||
+        http_client_stream(client->http, &request, &http_handler, s, &s->http, &s->error) < 0)
         loop_defer(&s->failed);
     return s;
 }

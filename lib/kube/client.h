@@ -26,6 +26,14 @@ const struct kubeconfig *kube_client_config(const struct kube_client *client);
 /* How to reach the server, for connections of one's own (exec, port-forward). Owned by @client. */
 const struct tls_client_config *kube_client_tls(const struct kube_client *client);
 
+/* Another certificate and key (PEM) from now on; connections that are kept are closed, what is
+ * under way goes on. Ends a suspension. -EINVAL, and nothing is changed, when they are bad. Not
+ * from inside a stream's callbacks. */
+int kube_client_use_certificate(struct kube_client *client, const char *cert_pem,
+                                const char *key_pem, struct error *err);
+/* Until then every request fails, with @why as its error: there are no credentials yet. */
+void kube_client_suspend(struct kube_client *client, const char *why);
+
 struct kube_result {
     int status;         /* HTTP status; 0 when there was no answer */
     const json_t *body; /* object or Status; NULL when it was no JSON; borrowed for the call */

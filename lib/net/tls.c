@@ -234,6 +234,21 @@ int tls_server_reload(struct tls_server *t, struct error *err)
     return 0;
 }
 
+int tls_server_use(struct tls_server *t, const char *cert_file, const char *key_file,
+                   struct error *err)
+{
+    struct tls_server_options before = t->options;
+    t->options.cert_file = str_dup(cert_file);
+    t->options.key_file = str_dup(key_file);
+    int r = tls_server_reload(t, err);
+    struct tls_server_options *old = r < 0 ? &t->options : &before;
+    free((void *)(uintptr_t)old->cert_file);
+    free((void *)(uintptr_t)old->key_file);
+    if (r < 0)
+        t->options = before;
+    return r;
+}
+
 static void on_reload(void *arg)
 {
     struct error err = ERROR_INIT;

@@ -31,6 +31,10 @@ int tls_server_new(const struct tls_server_options *options, struct tls_server *
                    struct error *err);
 /* Loads the files again, for connections from now on. On failure the old ones stay in use. */
 int tls_server_reload(struct tls_server *t, struct error *err);
+/* Other files from now on; loads them. On failure what was stays in use. Changes of files are still
+ * noticed in the directories of the first ones only. */
+int tls_server_use(struct tls_server *t, const char *cert_file, const char *key_file,
+                   struct error *err);
 /* Reloads whenever one of the files changes or is replaced (inotify on their directories). A
  * failing reload keeps what was and is logged at debug level. */
 int tls_server_watch(struct tls_server *t, struct loop *loop, struct error *err);

@@ -57,7 +57,7 @@ static int add_name(X509_NAME *name, const char *field, const char *value, struc
 }
 
 /* Names go in through the typed interface: the configuration syntax would let a comma in. */
-static int add_sans(X509 *cert, const struct x509_request *q, struct error *err)
+int x509_alternative_names(const struct x509_request *q, GENERAL_NAMES **ret, struct error *err)
 {
     GENERAL_NAMES *names = GENERAL_NAMES_new();
     int r = 0;
@@ -79,7 +79,21 @@ static int add_sans(X509 *cert, const struct x509_request *q, struct error *err)
         GENERAL_NAME_set0_value(n, GEN_IPADD, address);
         (void)sk_GENERAL_NAME_push(names, n);
     }
-    if (r == 0 && sk_GENERAL_NAME_num(names) > 0 &&
+    if (r < 0) {
+        GENERAL_NAMES_free(names);
+        return r;
+    }
+    *ret = names;
+    return 0;
+}
+
+static int add_sans(X509 *cert, const struct x509_request *q, struct error *err)
+{
+    GENERAL_NAMES *names;
+    int r = x509_alternative_names(q, &names, err);
+    if (r < 0)
+        return r;
+    if (sk_GENERAL_NAME_num(names) > 0 &&
         X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, 0) != 1)
         r = tls_error(err, -EINVAL, "certificate names");
     GENERAL_NAMES_free(names);
@@ -110,9 +124,8 @@ void x509_set_validity(X509 *cert, const X509 *issuer, int64_t seconds)
         (void)X509_set1_notAfter(cert, X509_get0_notAfter(issuer));
 }
 
-static int add_subject(X509 *cert, const struct x509_request *q, struct error *err)
+int x509_add_subject(X509_NAME *subject, const struct x509_request *q, struct error *err)
 {
-    X509_NAME *subject = X509_get_subject_name(cert);
     int r = 0;
     for (size_t i = 0; r == 0 && q->organizations && q->organizations[i]; i++)
         r = add_name(subject, "O", q->organizations[i], err);
@@ -160,7 +173,7 @@ static int make(const struct x509_pair *ca, const struct x509_request *q, const 
     x509_set_serial(p.cert);
     x509_set_validity(p.cert, ca ? ca->cert : NULL, days * DAY_SECONDS);
     (void)X509_set_pubkey(p.cert, p.key);
-    int r = q ? add_subject(p.cert, q, err)
+    int r = q ? x509_add_subject(X509_get_subject_name(p.cert), q, err)
               : add_name(X509_get_subject_name(p.cert), "CN", ca_name, err);
     (void)X509_set_issuer_name(p.cert, X509_get_subject_name(issuer));
     if (r == 0 && q)
@@ -205,12 +218,22 @@ int x509_self_signed(const struct x509_request *request, struct x509_pair *ret, 
 
 /* ---- looking at certificates ---- */
 
-int64_t x509_expires(const X509 *cert)
+static int64_t seconds_of(const ASN1_TIME *time)
 {
     struct tm tm;
-    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm) != 1)
+    if (ASN1_TIME_to_tm(time, &tm) != 1)
         return 0;
     return (int64_t)timegm(&tm);
+}
+
+int64_t x509_expires(const X509 *cert)
+{
+    return seconds_of(X509_get0_notAfter(cert));
+}
+
+int64_t x509_begins(const X509 *cert)
+{
+    return seconds_of(X509_get0_notBefore(cert));
 }
 
 char *x509_entry_text(const X509_NAME_ENTRY *entry)

@@ -72,7 +72,8 @@ int x509_keys_read(const char *file, EVP_PKEY **ret, size_t max, struct error *e
 
 /* ---- looking at certificates ---- */
 
-/* Seconds since the epoch at which it stops being valid. */
+/* Seconds since the epoch from which on it is valid, and at which it stops being so. */
+int64_t x509_begins(const X509 *cert);
 int64_t x509_expires(const X509 *cert);
 /* The file's first certificate. 0 or -errno. */
 int x509_file_expires(const char *cert_file, int64_t *ret, struct error *err);

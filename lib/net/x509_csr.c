@@ -282,3 +282,45 @@ int x509_csr_sign(const struct x509_csr *csr, const struct x509_pair *ca, unsign
         *ret = cert;
     return r;
 }
+
+/* ---- making a request ---- */
+
+static int add_request_names(X509_REQ *req, const struct x509_request *q, struct error *err)
+{
+    GENERAL_NAMES *names;
+    STACK_OF(X509_EXTENSION) *list = NULL;
+    int r = x509_alternative_names(q, &names, err);
+    if (r < 0)
+        return r;
+    if (sk_GENERAL_NAME_num(names) > 0 &&
+        (X509V3_add1_i2d(&list, NID_subject_alt_name, names, 0, 0) != 1 ||
+         X509_REQ_add_extensions(req, list) != 1))
+        r = tls_error(err, -EINVAL, "names of the request");
+    sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
+    GENERAL_NAMES_free(names);
+    return r;
+}
+
+int x509_csr_make(const struct x509_request *request, EVP_PKEY *key, struct strbuf *pem,
+                  struct error *err)
+{
+    X509_REQ *req = X509_REQ_new();
+    BIO *out = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    if (!req || !out)
+        abort();
+    int r = x509_add_subject(X509_REQ_get_subject_name(req), request, err);
+    if (r == 0)
+        r = add_request_names(req, request, err);
+    if (r == 0 &&
+        (X509_REQ_set_pubkey(req, key) != 1 || X509_REQ_sign(req, key, EVP_sha256()) <= 0 ||
+         PEM_write_bio_X509_REQ(out, req) != 1))
+        r = tls_error(err, -EINVAL, "signing the request");
+    if (r == 0) {
+        long len = BIO_get_mem_data(out, &text);
+        strbuf_add(pem, text, (size_t)len);
+    }
+    BIO_free(out);
+    X509_REQ_free(req);
+    return r;
+}

@@ -24,6 +24,12 @@ void x509_csr_done(struct x509_csr *csr); /* harmless on a zeroed one */
  * is not by the key in it, names that are no text. */
 int x509_csr_parse(const char *pem, size_t len, struct x509_csr *ret, struct error *err);
 
+/* Appends a request (PEM) for the names of @request, signed by @key. What the certificate is for,
+ * and for how long, is said beside it: @request's usage and days are passed over. -EINVAL names the
+ * bad part. */
+int x509_csr_make(const struct x509_request *request, EVP_PKEY *key, struct strbuf *pem,
+                  struct error *err);
+
 /* What a certificate may be used for; bits for key usage and extended key usage. */
 enum x509_key_use {
     X509_USE_DIGITAL_SIGNATURE = 1,

@@ -62,6 +62,33 @@ static void requests_are_read(_unused_ void **state)
     EVP_PKEY_free(key);
 }
 
+static void requests_are_made(_unused_ void **state)
+{
+    EVP_PKEY *key = x509_key_new();
+    _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+    _cleanup_x509_csr_ struct x509_csr csr = {.request = NULL};
+    struct error err = ERROR_INIT;
+    const char *groups[] = {"system:nodes", NULL}, *names[] = {"n1", NULL},
+               *addresses[] = {"10.0.0.1", "fd00::1", NULL}, *bad[] = {"10.0.0", NULL};
+    struct x509_request request = {.common_name = "system:node:n1",
+                                   .organizations = groups,
+                                   .dns_names = names,
+                                   .ip_addresses = addresses};
+    assert_int_equal(x509_csr_make(&request, key, &pem, NULL), 0);
+    assert_int_equal(x509_csr_parse(pem.data, pem.len, &csr, NULL), 0);
+    assert_string_equal(csr.common_name, "system:node:n1");
+    assert_string_equal(csr.organizations[0], "system:nodes");
+    assert_string_equal(csr.dns_names[0], "n1");
+    assert_string_equal(csr.ip_addresses[1], "fd00::1");
+    assert_null(csr.ip_addresses[2]);
+    size_t before = pem.len;
+    request.ip_addresses = bad;
+    assert_int_equal(x509_csr_make(&request, key, &pem, &err), -EINVAL);
+    assert_non_null(strstr(error_text(&err), "10.0.0"));
+    assert_int_equal(pem.len, before);
+    EVP_PKEY_free(key);
+}
+
 static void refused(const char *pem, const char *why)
 {
     struct error err = ERROR_INIT;
@@ -253,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_read),
+        cmocka_unit_test(requests_are_made),
         cmocka_unit_test(what_is_no_request_is_refused),
         cmocka_unit_test(kubelets_are_recognized),
         cmocka_unit_test(names_are_the_nodes),
