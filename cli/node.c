@@ -352,6 +352,7 @@ static int add_kubelet(const struct node_config *c, struct supervisor *s, struct
     command_add(&cmd, "--client-ca-file=%s/pki/ca.crt", dir);
     command_add(&cmd, "--tls-cert-file=%s/pki/kubelet.crt", dir);
     command_add(&cmd, "--tls-private-key-file=%s/pki/kubelet.key", dir);
+    command_add(&cmd, "--iptables-variant=%s", c->iptables);
     if (c->cgroup_root)
         command_add(&cmd, "--cgroup-root=%s", c->cgroup_root);
     return add_unit(c, s, "kubelet", &cmd, err);

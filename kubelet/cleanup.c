@@ -5,6 +5,7 @@
 #include "base/daemon.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
+#include "kubelet/node/hint.h"
 
 static int remove_cgroups(const char *cgroup_root, struct error *err)
 {
@@ -20,10 +21,14 @@ static int remove_cgroups(const char *cgroup_root, struct error *err)
     return r;
 }
 
-int kubelet_cleanup(const char *root, const char *cgroup_root, struct error *err)
+int kubelet_cleanup(const char *root, const char *cgroup_root, const char *journal,
+                    struct error *err)
 {
     _cleanup_free_ char *dir = daemon_path(root, "/var/lib/kubelet");
     int first = remove_cgroups(cgroup_root, err);
     int r = teardown_mounts(dir, first ? NULL : err);
+    if (!first)
+        first = r;
+    r = iptables_hint_remove(journal, first ? NULL : err);
     return first ? first : r;
 }

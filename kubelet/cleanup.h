@@ -3,6 +3,8 @@
 
 #include "base/error.h"
 
-/* Kills what runs below <cgroup_root>/kubepods, removes those cgroups, and unmounts volumes below
- * <root>/var/lib/kubelet. Continues past errors; returns the first. */
-int kubelet_cleanup(const char *root, const char *cgroup_root, struct error *err);
+/* Kills what runs below <cgroup_root>/kubepods, removes those cgroups, unmounts volumes below
+ * <root>/var/lib/kubelet, and removes our chain of iptables. Continues past errors; returns the
+ * first. */
+int kubelet_cleanup(const char *root, const char *cgroup_root, const char *journal,
+                    struct error *err);
