@@ -1,7 +1,7 @@
 /* ListContainerStats, then coracle-tree, once each; see disk.h. */
 #include "kubelet/stats/disk.h"
 
-#include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/process.h"
@@ -99,11 +99,13 @@ static void on_trees(const struct process_result *result, void *arg)
                  NULL);
     for (size_t i = 0; i < l->n_paths; i++) {
         struct disk_use u = {.known = true};
-        int len = 0;
-        if (sscanf(line, "%" SCNu64 " %" SCNu64 "\n%n", &u.bytes, &u.inodes, &len) != 2 || !len)
+        char *end, *last;
+        u.bytes = strtoull(line, &end, 10);
+        u.inodes = strtoull(end, &last, 10);
+        if (end == line || last == end || *last != '\n')
             break;
         *l->places[i] = u;
-        line += len;
+        line = last + 1;
     }
     finish(l);
 }

@@ -158,9 +158,8 @@ static void default_interface(char name[IFNAMSIZ])
         return;
     char *save = NULL;
     for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        char one[IFNAMSIZ];
-        unsigned long to;
-        if (sscanf(line, "%15s %lx", one, &to) == 2 && !to && !*name)
+        char one[IFNAMSIZ], to[9];
+        if (sscanf(line, "%15s %8s", one, to) == 2 && str_eq(to, "00000000") && !*name)
             memcpy(name, one, sizeof(one));
     }
 }
@@ -168,19 +167,26 @@ static void default_interface(char name[IFNAMSIZ])
 /* "eth0: bytes packets errs drop fifo frame compressed multicast bytes packets errs …" */
 static json_t *interface_object(const char *line)
 {
-    char name[IFNAMSIZ];
-    uint64_t rx, rx_errors, tx, tx_errors;
-    if (sscanf(line,
-               " %15[^:]: %" SCNu64 " %*u %" SCNu64 " %*u %*u %*u %*u %*u %" SCNu64 " %*u %" SCNu64,
-               name, &rx, &rx_errors, &tx, &tx_errors) != 5 ||
-        str_eq(name, "lo"))
+    const char *colon = strchr(line, ':');
+    uint64_t fields[11] = {0}; /* rx: bytes 0, errors 2; tx: bytes 8, errors 10 */
+    line += strspn(line, " ");
+    if (!colon || str_starts(line, "lo:"))
         return NULL;
+    const char *p = colon + 1;
+    for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+        char *end;
+        fields[i] = strtoull(p, &end, 10);
+        if (end == p)
+            return NULL; /* a heading */
+        p = end;
+    }
+    _cleanup_free_ char *name = str_ndup(line, (size_t)(colon - line));
     json_t *o = json_object();
     put(o, "name", json_text(name));
-    put_number(o, "rxBytes", rx);
-    put_number(o, "rxErrors", rx_errors);
-    put_number(o, "txBytes", tx);
-    put_number(o, "txErrors", tx_errors);
+    put_number(o, "rxBytes", fields[0]);
+    put_number(o, "rxErrors", fields[2]);
+    put_number(o, "txBytes", fields[8]);
+    put_number(o, "txErrors", fields[10]);
     return o;
 }
 
