@@ -40,6 +40,7 @@ struct kubelet {
     char *log_root;     /* <root>/var/log/pods */
     char *log_links;    /* <root>/var/log/containers */
     char *seccomp_root; /* <root>/var/lib/kubelet/seccomp */
+    char *cert_dir;     /* --cert-dir, <root>/var/lib/kubelet/pki by default */
     char *tree_program; /* coracle-tree, beside our own executable */
     struct rpc *rpc;    /* for gRPC probes */
     struct runtime *runtime;

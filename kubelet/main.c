@@ -8,11 +8,12 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
-#include "kube/kubeconfig.h"
 #include "kubelet/cgroups.h"
 #include "kubelet/config/file.h"
 #include "kubelet/cleanup.h"
+#include "kubelet/credentials/credentials.h"
 #include "kubelet/eviction/eviction.h"
+#include "kubelet/node/hint.h"
 #include "kubelet/node/node.h"
 #include "kubelet/runtime/events.h"
 #include "kubelet/runtime/image_gc.h"
@@ -23,38 +24,28 @@
 #include "net/socket.h"
 
 static struct {
-    const char *root, *config, *kubeconfig, *endpoint, *hostname, *node_ip, *manifests;
-    const char *cgroup_root;
-    const char *client_ca, *cert, *key, *cluster_domain, *resolv_conf, *address;
-    struct option_list cluster_dns, unsafe_sysctls;
-    int port, verbosity;
-    bool help, cleanup, seccomp_default;
-} options = {.root = "", .port = -1};
+    const char *root, *config, *kubeconfig, *bootstrap, *cert_dir, *hostname, *node_ip;
+    const char *iptables;
+    int verbosity;
+    bool help, cleanup;
+} options = {.root = ""};
 
+/* Those that are no fields of the configuration. */
 static const struct option_def definitions[] = {
     {"root", 0, OPTION_STRING, &options.root, "DIR", "prefix of all paths"},
     {"config", 0, OPTION_STRING, &options.config, "FILE",
      "KubeletConfiguration; flags win over what is in it"},
     {"kubeconfig", 0, OPTION_STRING, &options.kubeconfig, "FILE",
      "how to reach the API server; without it only static pods run"},
-    {"container-runtime-endpoint", 0, OPTION_STRING, &options.endpoint, "URL", "CRI socket"},
+    {"bootstrap-kubeconfig", 0, OPTION_STRING, &options.bootstrap, "FILE",
+     "with the token that a client certificate is asked for with, when --kubeconfig does not work"},
+    {"cert-dir", 0, OPTION_STRING, &options.cert_dir, "DIR",
+     "certificates of our own (default: /var/lib/kubelet/pki)"},
     {"hostname-override", 0, OPTION_STRING, &options.hostname, "NAME", "name of this node"},
     {"node-ip", 0, OPTION_STRING, &options.node_ip, "IP",
      "address of this node; two, separated by a comma, for both families"},
-    {"pod-manifest-path", 0, OPTION_STRING, &options.manifests, "DIR", "static pods"},
-    {"cgroup-root", 0, OPTION_STRING, &options.cgroup_root, "PATH", "parent of kubepods"},
-    {"cluster-dns", 0, OPTION_LIST, &options.cluster_dns, "IP", "DNS servers of the cluster"},
-    {"cluster-domain", 0, OPTION_STRING, &options.cluster_domain, "NAME", "domain of the cluster"},
-    {"resolv-conf", 0, OPTION_STRING, &options.resolv_conf, "FILE", "the host's resolver"},
-    {"address", 0, OPTION_STRING, &options.address, "IP", "address to serve on"},
-    {"port", 0, OPTION_INT, &options.port, "PORT", "port to serve on; 0: don't"},
-    {"allowed-unsafe-sysctls", 0, OPTION_LIST, &options.unsafe_sysctls, "NAME",
-     "sysctls that pods may set though they are not safe; \"net.x.*\""},
-    {"client-ca-file", 0, OPTION_STRING, &options.client_ca, "FILE", "who may call the server"},
-    {"tls-cert-file", 0, OPTION_STRING, &options.cert, "FILE", "certificate of the server"},
-    {"tls-private-key-file", 0, OPTION_STRING, &options.key, "FILE", "its key"},
-    {"seccomp-default", 0, OPTION_BOOL, &options.seccomp_default, NULL,
-     "the runtime's profile for pods that name none"},
+    {"iptables-variant", 0, OPTION_STRING, &options.iptables, "NAME",
+     "flavour of iptables: nft, legacy; auto: the host's default"},
     {"cleanup", 0, OPTION_BOOL, &options.cleanup, NULL, "remove everything from the host and exit"},
     {"v", 0, OPTION_INT, &options.verbosity, "N", "verbosity"},
     {"help", 'h', OPTION_BOOL, &options.help, NULL, "this text"},
@@ -64,45 +55,18 @@ static const struct option_def definitions[] = {
 /* Everything that main() made, undone in reverse. */
 struct program {
     struct kubelet k;
-    struct kubeconfig config;
+    struct credentials *credentials;
+    struct config_flags flags;
     struct kubelet_config file;
     struct eviction_policy eviction;
     struct node *node;
+    struct iptables_hint *hint;
+    char *journal;
     struct file_source *files;
     struct api_source *api;
     struct kubelet_server *server;
     struct daemon_signals signals;
 };
-
-/* A flag, else the file's field, else the default. */
-static void choose(const char **option, const char *from_file, const char *fallback)
-{
-    if (!*option)
-        *option = from_file && *from_file ? from_file : fallback;
-}
-
-static int read_config(struct program *p, struct error *err)
-{
-    struct kubelet_config *f = &p->file;
-    int r = options.config ? kubelet_config_load(options.config, f, err) : 0;
-    if (r < 0)
-        return r;
-    kubelet_config_init(f);
-    choose(&options.manifests, f->static_pods, NULL);
-    choose(&options.cluster_domain, f->cluster_domain, "cluster.local");
-    choose(&options.address, f->address, "0.0.0.0");
-    choose(&options.cgroup_root, f->cgroup_root, "/");
-    choose(&options.resolv_conf, f->resolv_conf, "/etc/resolv.conf");
-    choose(&options.endpoint, f->endpoint, NULL);
-    choose(&options.cert, f->cert, NULL);
-    choose(&options.key, f->key, NULL);
-    choose(&options.client_ca, f->client_ca, NULL);
-    if (options.port < 0)
-        options.port = f->port.set && f->port.value >= 0 && f->port.value <= 65535
-                           ? (int)f->port.value
-                           : 10250;
-    return 0;
-}
 
 /* Companions are beside our own executable. */
 static char *companion(const char *name)
@@ -124,6 +88,8 @@ static int make_paths(struct kubelet *k, struct error *err)
     k->log_root = daemon_path(options.root, "/var/log/pods");
     k->log_links = daemon_path(options.root, "/var/log/containers");
     k->seccomp_root = daemon_path(options.root, "/var/lib/kubelet/seccomp");
+    k->cert_dir = options.cert_dir ? str_dup(options.cert_dir)
+                                   : daemon_path(options.root, "/var/lib/kubelet/pki");
     int r = fs_mkdirs(k->pods_dir, 0750, err);
     if (r == 0)
         r = fs_mkdirs(k->log_root, 0755, err);
@@ -168,8 +134,12 @@ static int read_identity(struct kubelet *k, struct error *err)
     if (r < 0)
         return r;
     k->node_ip = k->node_ips ? str_ndup(k->node_ips, strcspn(k->node_ips, ",")) : NULL;
-    k->port = (uint16_t)options.port;
     return 0;
+}
+
+static bool is_given(const char *text)
+{
+    return text && *text;
 }
 
 static int open_runtime(struct program *p, struct error *err)
@@ -178,19 +148,19 @@ static int open_runtime(struct program *p, struct error *err)
     p->k.rpc = rpc_new(p->k.loop, err);
     if (!p->k.rpc)
         return -EIO;
-    p->k.runtime = runtime_new_grpc(p->k.rpc, options.endpoint ? options.endpoint : fallback, err);
+    p->k.runtime =
+        runtime_new_grpc(p->k.rpc, is_given(p->file.endpoint) ? p->file.endpoint : fallback, err);
     return p->k.runtime ? 0 : -EINVAL;
 }
 
 static int open_api(struct program *p, struct error *err)
 {
-    if (options.kubeconfig) {
-        int r = kubeconfig_load(options.kubeconfig, NULL, &p->config, err);
-        if (r == 0)
-            r = kube_client_new(&p->k.api, p->k.loop, &p->config, "kubelet", err);
-        if (r < 0)
-            return r;
-    }
+    struct credentials_options how = {.kubeconfig = options.kubeconfig,
+                                      .bootstrap = options.bootstrap,
+                                      .rotate = p->file.rotate_certificates};
+    int r = credentials_new(&p->k, &how, &p->credentials, err);
+    if (r < 0)
+        return r;
     p->k.events = event_recorder_new(p->k.api, "kubelet", p->k.node_name);
     return 0;
 }
@@ -214,22 +184,17 @@ static void on_ready(void *arg)
     daemon_notify("STATUS=runtime is ready");
 }
 
-/* As choose(), of lists; borrowed. */
-static void choose_list(struct string_list *ret, const struct option_list *flag,
-                        const struct string_list *from_file)
+static void read_settings(struct program *p)
 {
-    ret->items = flag->count ? flag->items : from_file->items;
-    ret->count = flag->count ? flag->count : from_file->count;
-}
-
-static void read_lists(struct program *p)
-{
-    choose_list(&p->k.dns.servers, &options.cluster_dns, &p->file.cluster_dns);
-    choose_list(&p->k.unsafe_sysctls, &options.unsafe_sysctls, &p->file.unsafe_sysctls);
-    p->k.dns.domain = options.cluster_domain;
-    p->k.resolv_conf = options.resolv_conf;
-    kubelet_read_dns(&p->k);
-    p->k.seccomp_default = options.seccomp_default || p->file.seccomp_default.value;
+    struct kubelet *k = &p->k;
+    const struct kubelet_config *f = &p->file;
+    k->port = (uint16_t)f->port;
+    k->dns.servers = f->cluster_dns;
+    k->dns.domain = f->cluster_domain;
+    k->unsafe_sysctls = f->unsafe_sysctls;
+    k->resolv_conf = is_given(f->resolv_conf) ? f->resolv_conf : NULL;
+    k->seccomp_default = f->seccomp_default;
+    kubelet_read_dns(k);
 }
 
 /* How much of the machine is for pods. */
@@ -238,7 +203,7 @@ static int share_node(struct program *p, struct error *err)
     struct kubelet *k = &p->k;
     const struct kubelet_config *f = &p->file;
     struct node_capacity pods;
-    node_read_capacity(k, f->max_pods.value);
+    node_read_capacity(k, f->max_pods);
     int r = node_allocatable(&k->capacity, f, &pods, &k->allocatable, err);
     if (r == 0)
         r = eviction_policy_read(f, &p->eviction, err);
@@ -250,7 +215,7 @@ static int share_node(struct program *p, struct error *err)
     k->limited_swap = str_eq(f->memory_swap.behavior, "LimitedSwap");
     k->oom_single = f->oom_single.value;
     r = pod_cgroups_limit(k->cgroups, kubelet_config_enforces_pods(f) ? &pods : NULL,
-                          f->pod_pids_limit.value, err);
+                          f->pod_pids_limit, err);
     if (r != -EBUSY)
         return r;
     /* Pods that run already use more: they run on. */
@@ -263,13 +228,13 @@ static int start(struct program *p, struct error *err)
 {
     struct kubelet *k = &p->k;
     k->root = options.root;
-    int r = read_config(p, err);
+    int r = kubelet_config_load(options.config, &p->flags, &p->file, err);
     if (r == 0)
         r = make_paths(k, err);
     if (r == 0)
         r = read_identity(k, err);
     if (r == 0)
-        r = pod_cgroups_new(options.cgroup_root, &k->cgroups, err);
+        r = pod_cgroups_new(p->file.cgroup_root, &k->cgroups, err);
     if (r == 0)
         r = share_node(p, err);
     if (r == 0)
@@ -278,7 +243,7 @@ static int start(struct program *p, struct error *err)
         r = open_api(p, err);
     if (r < 0)
         return r;
-    read_lists(p);
+    read_settings(p);
     k->http = http_client_new(k->loop);
     k->objects = object_cache_new(k->api);
     k->services = service_cache_new(k->api, on_services, p);
@@ -286,31 +251,30 @@ static int start(struct program *p, struct error *err)
     k->runtime_events =
         runtime_events_new(k, runtime_client(k->runtime), &pod_manager_runtime_ops, k->pods);
     p->node = node_new(k, on_ready, p);
-    struct image_gc_policy images = {.high = p->file.image_gc_high.value,
-                                     .low = p->file.image_gc_low.value,
+    struct image_gc_policy images = {.high = p->file.image_gc_high,
+                                     .low = p->file.image_gc_low,
                                      .min_age_ms = p->file.image_min_age_ms,
                                      .max_age_ms = p->file.image_max_age_ms};
     k->image_gc = image_gc_new(k, &images, on_node_changed, p);
     k->stats = stats_new(k);
     k->eviction = eviction_new(k, &p->eviction, on_node_changed, p);
-    _cleanup_free_ char *manifests = options.manifests
-                                         ? str_dup(options.manifests)
+    _cleanup_free_ char *manifests = is_given(p->file.static_pods)
+                                         ? str_dup(p->file.static_pods)
                                          : daemon_path(options.root, "/etc/kubernetes/manifests");
     p->files = file_source_new(k, manifests);
     if (k->api)
         p->api = api_source_new(k);
-    struct kubelet_server_options server = {.address = options.address,
-                                            .port = (uint16_t)options.port,
-                                            .cert_file = options.cert,
-                                            .key_file = options.key,
-                                            .client_ca_file = options.client_ca};
-    return options.port ? kubelet_server_new(k, &server, &p->server, err) : 0;
+    struct iptables_hint_options hint = {.journal = p->journal, .variant = options.iptables};
+    if (p->file.iptables_chains)
+        p->hint = iptables_hint_new(k->loop, &hint);
+    return kubelet_server_new(k, &p->file, &p->server, err);
 }
 
 static void stop(struct program *p)
 {
     struct kubelet *k = &p->k;
     kubelet_server_free(p->server);
+    (void)iptables_hint_free(p->hint);
     file_source_free(p->files);
     api_source_free(p->api);
     k->eviction = eviction_free(k->eviction);
@@ -323,21 +287,21 @@ static void stop(struct program *p)
     object_cache_free(k->objects);
     event_recorder_free(k->events);
     http_client_free(k->http);
-    kube_client_free(k->api);
-    kubeconfig_done(&p->config);
+    (void)credentials_free(p->credentials);
     kubelet_config_done(&p->file);
+    config_flags_done(&p->flags);
     runtime_free_grpc(k->runtime);
     rpc_free(k->rpc);
     pod_cgroups_free(k->cgroups);
-    option_list_done(&options.cluster_dns);
-    option_list_done(&options.unsafe_sysctls);
     free(k->node_name);
     free(k->node_ip);
     free(k->node_ips);
     free(k->pods_dir);
     free(k->log_root);
     free(k->log_links);
+    free(p->journal);
     free(k->seccomp_root);
+    free(k->cert_dir);
     free(k->tree_program);
     for (size_t i = 0; i < k->handlers.count; i++)
         free(k->handlers.items[i].name);
@@ -347,27 +311,46 @@ static void stop(struct program *p)
     free(k->resolv_text);
 }
 
+/* Not for the loop: only the place in the tree of cgroups counts. */
+static int cleanup(struct program *p, struct error *err)
+{
+    int r = kubelet_config_load(options.config, &p->flags, &p->file, err);
+    if (r == 0)
+        r = kubelet_cleanup(options.root, p->file.cgroup_root, p->journal, err);
+    kubelet_config_done(&p->file);
+    config_flags_done(&p->flags);
+    free(p->journal);
+    return r;
+}
+
 int main(int argc, char **argv)
 {
     struct error err = ERROR_INIT;
     struct program p = {.k = {.loop = NULL}};
     _cleanup_free_ char **words = mem_zalloc((size_t)(argc + 1) * sizeof(char *));
-    int r = options_parse(definitions, argc, argv, false, words, &err);
+    config_flags_init(&p.flags, definitions);
+    int r = options_parse(p.flags.definitions, argc, argv, false, words, &err);
     if (r > 0)
         r = error_set(&err, -EINVAL, "unexpected argument \"%s\"", words[0]);
+    const char *variant = options.iptables;
+    if (r == 0 && variant && !str_eq(variant, "auto") && !str_eq(variant, "nft") &&
+        !str_eq(variant, "legacy"))
+        r = error_set(&err, -EINVAL, "--iptables-variant: \"%.60s\" is no flavour of iptables",
+                      variant);
     if (options.help) {
-        options_help(definitions, stdout);
+        options_help(p.flags.definitions, stdout);
+        config_flags_done(&p.flags);
         return 0;
     }
-    if (r == 0 && (options.port < -1 || options.port > 65535))
-        r = error_set(&err, -EINVAL, "--port: %d is not a port", options.port);
     daemon_init("coracle-kubelet", options.verbosity);
     if (r < 0) {
         log_error("cannot start", "error", error_text(&err), NULL);
+        config_flags_done(&p.flags);
         return 2;
     }
+    p.journal = daemon_path(options.root, "/var/lib/coracle/journal");
     if (options.cleanup) {
-        r = kubelet_cleanup(options.root, options.cgroup_root, &err);
+        r = cleanup(&p, &err);
         if (r < 0)
             log_error("cannot clean up", "error", error_text(&err), NULL);
         return r < 0;

@@ -292,7 +292,8 @@ int env_build(const struct pod *pod, const struct container_spec *c, const struc
 {
     struct builder b = {.pod = pod, .container = c, .ctx = ctx};
     int code = 0;
-    if (ctx->services && !service_cache_synced(ctx->services))
+    /* Static pods do not wait for an API server: one of them may be it. */
+    if (ctx->services && pod->source == POD_FROM_API && !service_cache_synced(ctx->services))
         return error_set(err, -EAGAIN,
                          "services have not yet been read at least once, cannot construct envvars");
     if (ctx->services)

@@ -1,20 +1,26 @@
-/* Routes and authentication of the kubelet's server. */
+/* Routes of the kubelet's server. */
 #include "kubelet/server/server.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "base/daemon.h"
-#include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/strbuf.h"
-#include "net/x509.h"
+#include "kubelet/server/auth.h"
+#include "kubelet/server/serving.h"
+
+/* How long until an address that was taken is tried again. */
+#define HEALTH_RETRY_MS 5000
 
 struct kubelet_server {
     struct kubelet *k;
-    struct http_server *http;
-    struct tls_server *tls;
+    const struct kubelet_config *config;
+    struct server_auth *auth;
+    struct http_server *http, *health;
+    struct serving *serving;
+    struct loop_timer health_retry;
+    bool complained;
 };
 
 /* ---- lists of pods ---- */
@@ -66,6 +72,21 @@ static void serve_running(struct http_exchange *x, const struct route *r)
     reply_list(x, r->k, add_running);
 }
 
+/* ---- what else ---- */
+static void serve_healthz(struct http_exchange *x, const struct route *r)
+{
+    (void)r;
+    http_exchange_replyf(x, 200, "ok");
+}
+
+static void serve_configz(struct http_exchange *x, const struct route *r)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    _cleanup_json_ json_t *body = json_pack("{s:O}", "kubeletconfig", r->config->json);
+    json_encode(body, &text);
+    http_exchange_reply(x, 200, "application/json", text.data, text.len);
+}
+
 /* ---- routes ---- */
 struct pod_worker *route_pod(struct http_exchange *x, const struct route *r)
 {
@@ -97,17 +118,26 @@ static const struct {
     const char *name;
     const char *methods;
     void (*serve)(struct http_exchange *x, const struct route *r);
+    bool debugging; /* enableDebuggingHandlers */
 } routes[] = {
-    {"containerLogs", "GET", serve_logs}, {"exec", "GET POST", serve_exec},
-    {"attach", "GET POST", serve_attach}, {"portForward", "GET POST", serve_port_forward},
-    {"pods", "GET", serve_pods},          {"runningpods", "GET", serve_running},
-    {"stats", "GET", serve_stats},        {"metrics", "GET", serve_metrics},
+    {"containerLogs", "GET", serve_logs, true},
+    {"exec", "GET POST", serve_exec, true},
+    {"attach", "GET POST", serve_attach, true},
+    {"portForward", "GET POST", serve_port_forward, true},
+    {"run", "POST", serve_run, true},
+    {"runningpods", "GET", serve_running, true},
+    {"pods", "GET", serve_pods, false},
+    {"configz", "GET", serve_configz, false},
+    {"healthz", "GET", serve_healthz, false},
+    {"stats", "GET", serve_stats, false},
+    {"metrics", "GET", serve_metrics, false},
 };
 
-static void dispatch(struct http_exchange *x, struct kubelet *k)
+static void dispatch(struct http_exchange *x, void *arg)
 {
+    const struct kubelet_server *s = arg;
     _cleanup_free_ char *path = str_dup(http_exchange_decoded_path(x));
-    struct route r = {.k = k};
+    struct route r = {.k = s->k, .config = s->config};
     char *save = NULL, *first = strtok_r(path, "/", &save);
     for (char *w; (w = strtok_r(NULL, "/", &save));) {
         if (r.count == ROUTE_WORDS_MAX) {
@@ -119,7 +149,9 @@ static void dispatch(struct http_exchange *x, struct kubelet *k)
     for (size_t i = 0; first && i < ARRAY_SIZE(routes); i++) {
         if (!str_eq(routes[i].name, first))
             continue;
-        if (strstr(routes[i].methods, http_exchange_method(x)))
+        if (routes[i].debugging && !s->config->debugging)
+            http_exchange_replyf(x, 405, "Debug endpoints are disabled.");
+        else if (strstr(routes[i].methods, http_exchange_method(x)))
             routes[i].serve(x, &r);
         else
             http_exchange_replyf(x, 405, "method not allowed");
@@ -131,66 +163,63 @@ static void dispatch(struct http_exchange *x, struct kubelet *k)
 static void on_request(struct http_exchange *x, void *arg)
 {
     struct kubelet_server *s = arg;
-    const struct http_peer *peer = http_exchange_peer(x);
-    if (str_eq(http_exchange_path(x), "/healthz")) {
-        http_exchange_replyf(x, 200, "ok");
-        return;
-    }
-    if (!peer->has_certificate || !peer->verified) {
-        http_exchange_replyf(x, 401, "Unauthorized");
-        return;
-    }
-    dispatch(x, s->k);
+    server_auth_check(s->auth, x);
 }
 
-/* ---- certificate ---- */
-static int self_signed(struct kubelet *k, char **ret_cert, char **ret_key, struct error *err)
+/* ---- health, for everybody ---- */
+static void on_health_request(struct http_exchange *x, void *arg)
 {
-    char *cert = daemon_path(k->root, "/var/lib/kubelet/pki/kubelet.crt");
-    char *key = daemon_path(k->root, "/var/lib/kubelet/pki/kubelet.key");
-    *ret_cert = cert;
-    *ret_key = key;
-    if (fs_exists(cert) && fs_exists(key))
-        return 0;
-    _cleanup_x509_pair_ struct x509_pair pair = {.cert = NULL};
-    _cleanup_free_ char *ips = str_dup(k->node_ips ? k->node_ips : "");
-    char *second = strchr(ips, ',');
-    if (second)
-        *second++ = 0;
-    const char *names[] = {k->node_name, NULL}, *addresses[] = {*ips ? ips : NULL, second, NULL};
-    struct x509_request request = {.common_name = k->node_name,
-                                   .dns_names = names,
-                                   .ip_addresses = addresses,
-                                   .usage = X509_SERVER,
-                                   .days = 365};
-    int r = x509_self_signed(&request, &pair, err);
-    return r < 0 ? r : x509_pair_write(&pair, cert, key, err);
+    (void)arg;
+    if (str_eq(http_exchange_path(x), "/healthz"))
+        http_exchange_replyf(x, 200, "ok");
+    else
+        http_exchange_replyf(x, 404, "404 page not found");
 }
 
-int kubelet_server_new(struct kubelet *k, const struct kubelet_server_options *options,
+/* Another kubelet's port must not keep this one from running pods. */
+static void listen_health(void *arg)
+{
+    struct kubelet_server *s = arg;
+    struct error err = ERROR_INIT;
+    if (http_server_listen_tcp(s->health, s->config->healthz_address,
+                               (uint16_t)s->config->healthz_port, NULL, NULL, &err) == 0)
+        return;
+    if (!s->complained)
+        log_warn("healthz cannot be served", "error", error_text(&err), NULL);
+    s->complained = true;
+    loop_timer_set(&s->health_retry, HEALTH_RETRY_MS);
+}
+
+static void start_health(struct kubelet_server *s)
+{
+    s->health = http_server_new(s->k->loop, NULL, on_health_request, s);
+    loop_timer_init(&s->health_retry, s->k->loop, "healthz", listen_health, s);
+    listen_health(s);
+}
+
+/* ---- setting up ---- */
+static int start_https(struct kubelet_server *s, struct error *err)
+{
+    const struct kubelet_config *c = s->config;
+    int r = server_auth_new(s->k, c, dispatch, s, &s->auth, err);
+    if (r == 0)
+        r = serving_new(s->k, c, &s->serving, err);
+    if (r < 0)
+        return r;
+    s->http = http_server_new(s->k->loop, NULL, on_request, s);
+    return http_server_listen_tcp(s->http, c->address, (uint16_t)c->port, serving_tls(s->serving),
+                                  NULL, err);
+}
+
+int kubelet_server_new(struct kubelet *k, const struct kubelet_config *config,
                        struct kubelet_server **ret, struct error *err)
 {
-    _cleanup_free_ char *cert = str_dup(options->cert_file), *key = str_dup(options->key_file);
     struct kubelet_server *s = mem_zalloc(sizeof(*s));
-    int r = 0;
     s->k = k;
-    if (!cert || !key) {
-        freep(&cert);
-        freep(&key);
-        cert = key = NULL;
-        r = self_signed(k, &cert, &key, err);
-    }
-    struct tls_server_options tls = {.cert_file = cert,
-                                     .key_file = key,
-                                     .client_ca_file = options->client_ca_file,
-                                     .client_auth = TLS_CLIENT_REQUEST};
-    if (r == 0)
-        r = tls_server_new(&tls, &s->tls, err);
-    if (r == 0) {
-        (void)tls_server_watch(s->tls, k->loop, NULL);
-        s->http = http_server_new(k->loop, NULL, on_request, s);
-        r = http_server_listen_tcp(s->http, options->address, options->port, s->tls, NULL, err);
-    }
+    s->config = config;
+    int r = config->port ? start_https(s, err) : 0;
+    if (r == 0 && config->healthz_port)
+        start_health(s);
     if (r < 0)
         kubelet_server_free(s);
     else
@@ -202,8 +231,11 @@ struct kubelet_server *kubelet_server_free(struct kubelet_server *s)
 {
     if (!s)
         return NULL;
+    (void)server_auth_free(s->auth);
     http_server_free(s->http);
-    tls_server_unref(s->tls);
+    http_server_free(s->health);
+    loop_timer_done(&s->health_retry);
+    (void)serving_free(s->serving);
     free(s);
     return NULL;
 }

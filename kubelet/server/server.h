@@ -1,22 +1,17 @@
 /*
- * The kubelet's HTTPS server: logs, exec, attach, port-forward, pods. Everything but /healthz
- * needs a client certificate that verifies against --client-ca-file.
+ * The kubelet's HTTPS server: logs, exec, attach, port-forward, run, pods, configz; who may call it
+ * is auth.h's business. Beside it, /healthz in plain text on an address of its own, for everybody.
  */
 #pragma once
 
+#include "kubelet/config/file.h"
 #include "kubelet/pods.h"
 #include "net/http_server.h"
 
 struct kubelet_server;
 
-struct kubelet_server_options {
-    const char *address;
-    uint16_t port;
-    const char *cert_file, *key_file; /* NULL: self-signed, kept below /var/lib/kubelet/pki */
-    const char *client_ca_file;       /* NULL: nobody is let in */
-};
-
-int kubelet_server_new(struct kubelet *k, const struct kubelet_server_options *options,
+/* @config belongs to the caller, for as long. */
+int kubelet_server_new(struct kubelet *k, const struct kubelet_config *config,
                        struct kubelet_server **ret, struct error *err);
 struct kubelet_server *kubelet_server_free(struct kubelet_server *s); /* returns NULL */
 
@@ -24,6 +19,7 @@ struct kubelet_server *kubelet_server_free(struct kubelet_server *s); /* returns
 #define ROUTE_WORDS_MAX 6
 struct route {
     struct kubelet *k;
+    const struct kubelet_config *config;
     const char *words[ROUTE_WORDS_MAX]; /* after the first */
     size_t count;
 };
@@ -39,3 +35,4 @@ void serve_attach(struct http_exchange *x, const struct route *r);
 void serve_stats(struct http_exchange *x, const struct route *r);
 void serve_metrics(struct http_exchange *x, const struct route *r);
 void serve_port_forward(struct http_exchange *x, const struct route *r);
+void serve_run(struct http_exchange *x, const struct route *r);

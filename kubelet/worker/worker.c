@@ -98,7 +98,7 @@ static bool refs_pending(const struct pod_worker *w)
     for (size_t i = 0; i < w->n_env_refs; i++)
         if (object_state(w->env_refs[i]) == OBJECT_PENDING)
             return true;
-    return !service_cache_synced(w->k->services);
+    return w->pod->source == POD_FROM_API && !service_cache_synced(w->k->services);
 }
 
 /* ---- life ---- */

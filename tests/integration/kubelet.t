@@ -64,7 +64,7 @@ clusterDomain: example.local
 authentication: {x509: {clientCAFile: $T/pki/ca.crt}}
 cpuManagerPolicy: static
 END
-kubelet_start --config "$T/config.yaml"
+kubelet_start --config "$T/config.yaml" --pod-infra-container-image example/pause:1 --fail-swap-on=false
 
 # ---- a pod runs ----
 ok "both containers of the manifest run" eventually 40 is_running "web-n1/side 0"
@@ -88,13 +88,22 @@ like "$(in_pod web-n1 web cat /etc/hosts)" "$ip.web-n1.*192.0.2.99.alias.example
 is "$(in_pod web-n1 web hostname)" web-n1 "host name"
 like "$(in_pod web-n1 web cat /etc/resolv.conf)" "default.svc.example.local.*nameserver 10.96.0.10" "resolv.conf, from the configuration file's DNS"
 like "$(cat "$T/kubelet.log")" "not supported.*cpuManagerPolicy" "a field of the file that is not supported is named"
+like "$(grep 'flag is not supported' "$T/kubelet.log" | xargs)" "pod-infra-container-image.*fail-swap-on" "... and flags"
 printf 'kind: Other\n' >"$T/other.yaml"
 like "$(in_ns "$LIBEXEC/coracle-kubelet" --root "$T/other" --config "$T/other.yaml" 2>&1)" "other.yaml: kind" "a file of another kind is refused"
+printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nnonsense: 1\n' >"$T/other.yaml"
+like "$(in_ns "$LIBEXEC/coracle-kubelet" --root "$T/other" --config "$T/other.yaml" 2>&1)" "other.yaml: nonsense: there is no such field" "... and one with a field that does not exist"
 group=$(find /sys/fs/cgroup -path "*$CGROUP/kubepods/burstable/pod*" -name 'memory.limit_in_bytes' -o -path "*$CGROUP/kubepods/burstable/pod*" -name memory.max 2>/dev/null | head -1)
 like "$group" "kubepods/burstable/pod" "the pod's cgroup below its QoS class"
 
+hint() { in_ns "$1" -t mangle 2>/dev/null | grep -c '^:KUBE-IPTABLES-HINT '; }
+hints() { [ "$(hint iptables-save)$(hint ip6tables-save)" = 11 ]; }
+ok "iptables has the chain that tells containers which flavour the host uses" eventually 20 hints
+
 # ---- the server ----
-is "$(in_ns curl -sk --max-time 5 "https://127.0.0.1:$PORT/healthz")" ok "healthz"
+is "$(in_ns curl -s --max-time 5 http://127.0.0.1:10248/healthz)" ok "healthz for everybody"
+is "$(server /healthz)" ok "healthz"
+is "$(server '/run/default/web-n1/web?cmd=hostname%20-s' -X POST)" web-n1 "run: a command's output"
 is "$(in_ns curl -sk -o /dev/null -w '%{http_code}' "https://127.0.0.1:$PORT/pods")" 401 "no certificate: 401"
 is "$(in_ns curl -sk -o /dev/null -w '%{http_code}' --cert "$T/pki/other-client.crt" --key "$T/pki/other-client.key" "https://127.0.0.1:$PORT/pods")" 401 "a certificate of another CA: 401"
 is "$(server /runningpods/ | jq -r '.items[0].spec.containers | length')" 2 "running pods"
@@ -253,5 +262,8 @@ ok "orphans of before the restart are removed" eventually 40 gone orphan-n1
 kubelet_stop
 is $? 0 "SIGTERM: an orderly end"
 KUBELET_PID=
+in_ns "$LIBEXEC/coracle-kubelet" --root "$R" --cgroup-root "$CGROUP" --cleanup
+is "$? $(hint iptables-save)$(hint ip6tables-save)" "0 00" "--cleanup removes its chains"
+is "$(in_ns nft list tables 2>/dev/null | grep -c mangle)" 0 "... and the tables that were made for them"
 unlike "$(cat "$T/kubelet.log")" "AddressSanitizer|runtime error" "no sanitizer report"
 done_testing

@@ -46,7 +46,7 @@ static int load(const char *yaml, struct kubelet_config *ret, struct error *err)
                         "kind: KubeletConfiguration\n%s",
                         yaml) > 0);
     (void)close(fd);
-    int r = kubelet_config_load(path, ret, err);
+    int r = kubelet_config_load(path, NULL, ret, err);
     (void)unlink(path);
     return r;
 }
@@ -116,6 +116,12 @@ static void wrong_reservations_are_refused(void **state)
         {"imageMinimumGCAge: soon\n", "imageMinimumGCAge: \"soon\" is not a duration"},
         {"imageMaximumGCAge: 1m\n", "imageMaximumGCAge: is not above"},
         {"podPidsLimit: -2\n", "podPidsLimit: -2 is not between"},
+        {"maxPod: 5\n", "maxPod: there is no such field"},
+        {"authentication: {webhook: {ttl: 5}}\n",
+         "authentication.webhook.ttl: there is no such field"},
+        {"authentication: {webhook: {cacheTTL: 5}}\n",
+         "authentication.webhook.cacheTTL: expected a string"},
+        {"authentication: no\n", "authentication: expected an object"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct node_capacity pods, a;
