@@ -21,7 +21,7 @@ static int read_policy(const char *yaml, struct eviction_policy *ret, struct err
                         "kind: KubeletConfiguration\n%s",
                         yaml) > 0);
     (void)close(fd);
-    int r = kubelet_config_load(path, &c, err);
+    int r = kubelet_config_load(path, NULL, &c, err);
     (void)unlink(path);
     if (r < 0)
         return r;
