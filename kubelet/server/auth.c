@@ -61,8 +61,10 @@ void server_auth_subresources(const char *word, const char *ret[static AUTH_SUBR
     ret[n] = NULL;
 }
 
-static const char *verb_of(const char *method)
+/* A WebSocket begins as a GET: who may read may not run commands. */
+static const char *verb_of(const char *method, const char *word)
 {
+    static const char *const upgraded[] = {"exec", "attach", "portForward"};
     static const struct {
         const char *method, *verb;
     } table[] = {{"GET", "get"},
@@ -70,6 +72,9 @@ static const char *verb_of(const char *method)
                  {"PUT", "update"},
                  {"PATCH", "patch"},
                  {"DELETE", "delete"}};
+    for (size_t i = 0; i < ARRAY_SIZE(upgraded); i++)
+        if (str_eq(upgraded[i], word))
+            return "create";
     for (size_t i = 0; i < ARRAY_SIZE(table); i++)
         if (str_eq(table[i].method, method))
             return table[i].verb;
@@ -224,7 +229,10 @@ static void authenticate(struct auth_check *c)
 
 void server_auth_check(struct server_auth *a, struct http_exchange *x)
 {
-    const char *verb = verb_of(http_exchange_method(x));
+    _cleanup_free_ char *path = str_dup(http_exchange_decoded_path(x));
+    char *save = NULL;
+    const char *word = strtok_r(path, "/", &save);
+    const char *verb = verb_of(http_exchange_method(x), word);
     if (!verb) {
         http_exchange_replyf(x, 405, "method not allowed");
         return;
@@ -232,9 +240,7 @@ void server_auth_check(struct server_auth *a, struct http_exchange *x)
     struct auth_check *c = mem_zalloc(sizeof(*c));
     *c = (struct auth_check){.auth = a, .x = x, .verb = verb};
     list_append(&a->checks, &c->link);
-    _cleanup_free_ char *path = str_dup(http_exchange_decoded_path(x));
-    char *save = NULL;
-    server_auth_subresources(strtok_r(path, "/", &save), c->subresources);
+    server_auth_subresources(word, c->subresources);
     authenticate(c);
 }
 

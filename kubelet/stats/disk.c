@@ -24,6 +24,7 @@ struct disk_look {
     size_t n_argv, n_paths;
     struct runtime_call *call;
     struct process_run *run;
+    struct loop_deferred failed;
     void (*cb)(void *arg, const struct pod_disk *disk);
     void *arg;
 };
@@ -56,6 +57,7 @@ struct disk_use disk_total(const struct pod *pod, const struct pod_disk *d)
 
 static void look_free(struct disk_look *l)
 {
+    loop_deferred_done(&l->failed);
     for (size_t i = 0; i < l->n_paths; i++)
         free((char *)(uintptr_t)l->argv[l->n_argv - l->n_paths + i]);
     free(l->argv);
@@ -78,8 +80,9 @@ struct disk_look *disk_look_cancel(struct disk_look *l)
     return NULL;
 }
 
-static void finish(struct disk_look *l)
+static void finish(void *look)
 {
+    struct disk_look *l = look;
     void (*cb)(void *arg, const struct pod_disk *disk) = l->cb;
     void *arg = l->arg;
     l->cb = NULL;
@@ -119,7 +122,7 @@ static void measure_trees(struct disk_look *l)
                     &err) == 0)
         return;
     log_warn("disk usage cannot be told", "uid", l->pod->meta.uid, "error", error_text(&err), NULL);
-    finish(l);
+    loop_defer(&l->failed); /* this may be disk_look_new() */
 }
 
 static void add_path(struct disk_look *l, char *path, struct disk_use *place)
@@ -192,6 +195,7 @@ struct disk_look *disk_look_new(struct kubelet *k, struct pod *pod,
     l->pod = pod_ref(pod);
     l->cb = cb;
     l->arg = arg;
+    loop_deferred_init(&l->failed, k->loop, finish, l);
     l->result.n_containers = pod_container_count(pod);
     l->result.n_volumes = pod->spec.volumes.count;
     l->containers = mem_zalloc((l->result.n_containers + 1) * sizeof(*l->containers));

@@ -323,6 +323,13 @@ static void v2_details(const struct cgroups *cgs, const char *path, struct cgrou
     (void)cgroup_number(cgs, CGROUP_PIDS, path, "pids.max", &d->pids_limit);
 }
 
+/* What stands behind @name; 0 when it is not there. */
+static uint64_t figure(const char *line, const char *name)
+{
+    const char *p = strstr(line, name);
+    return p ? strtoull(p + strlen(name), NULL, 10) : 0;
+}
+
 /* "8:0 rbytes=1 wbytes=2 rios=3 wios=4 …" */
 static size_t v2_io(const struct cgroups *cgs, const char *path, struct cgroup_io *list, size_t max)
 {
@@ -335,14 +342,12 @@ static size_t v2_io(const struct cgroups *cgs, const char *path, struct cgroup_i
     for (char *line = strtok_r(text.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         const char *rest;
         struct cgroup_io *io = cgroup_io_line(line, list, &n, max, &rest);
-        unsigned long long v[4];
-        if (!io || sscanf(rest, "rbytes=%llu wbytes=%llu rios=%llu wios=%llu", &v[0], &v[1], &v[2],
-                          &v[3]) != 4)
+        if (!io)
             continue;
-        io->read_bytes = v[0];
-        io->written_bytes = v[1];
-        io->reads = v[2];
-        io->writes = v[3];
+        io->read_bytes = figure(rest, "rbytes=");
+        io->written_bytes = figure(rest, "wbytes=");
+        io->reads = figure(rest, "rios=");
+        io->writes = figure(rest, "wios=");
     }
     return n;
 }

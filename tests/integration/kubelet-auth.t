@@ -55,6 +55,9 @@ role proxy bob '"nodes/proxy"' '"get"'
 ok "nodes/proxy opens what had no name of its own" eventually 20 gets /runningpods/ $(cert bob)
 create p "$(spec "$(container "$SLEEP")")" >/dev/null
 ok "a pod runs" eventually 40 ready p
+for word in exec attach portForward; do
+    is "$(code "/$word/default/p/c?command=id&output=1" $(cert bob) -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==')" 403 "a WebSocket to $word is more than reading, though it is a GET"
+done
 is "$(call "/run/default/p/c?cmd=id" $(cert bob) -X POST)" "Forbidden (user=bob, verb=create, resource=nodes, subresource(s)=[proxy])" "run is more than reading"
 is "$(call "/run/default/p/c?cmd=echo%20hello" $(cert admin) -X POST)" hello "... and does it"
 is "$(call "/run/default/p/c?cmd=false" $(cert admin) -X POST) $(cat "$T/code")" " 500" "... a command that fails"

@@ -518,9 +518,10 @@ static void on_stream_ready(_unused_ struct remote_client *r, void *arg)
         s->in = stream_splice(s->c->loop, in, stream_new_fd(s->c->loop, input_fd()), on_in_end, s);
     s->out = take_output(s, REMOTE_STDOUT);
     s->err = take_output(s, REMOTE_STDERR);
-    unsigned columns, rows;
-    if (s->c->size && sscanf(s->c->size, "%ux%u", &columns, &rows) == 2)
-        remote_client_resize(s->remote, (uint16_t)columns, (uint16_t)rows);
+    char *by = NULL;
+    unsigned long columns = s->c->size ? strtoul(s->c->size, &by, 10) : 0;
+    if (by && *by == 'x')
+        remote_client_resize(s->remote, (uint16_t)columns, (uint16_t)strtoul(by + 1, NULL, 10));
 }
 
 static void on_stream_exit(_unused_ struct remote_client *r, int exit_code, const struct error *err,
