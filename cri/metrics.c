@@ -39,8 +39,8 @@ struct list_of {
     size_t n;
 };
 
-/* @extra: values of the labels that the metric has besides. The time stays 0, which says that the
- * value is of now. */
+/* @extra: values of the labels that the metric has besides; NULL when it has none. The time stays
+ * 0, which says that the value is of now. */
 static void add(struct list_of *l, enum metric which, uint64_t value, const char *const *extra)
 {
     const struct metric_def *def = &metric_defs[which];
@@ -53,7 +53,7 @@ static void add(struct list_of *l, enum metric which, uint64_t value, const char
     m->label_values = arena_array(l->a, N_BASE + METRIC_EXTRA_LABELS, sizeof(char *));
     for (size_t i = 0; i < N_BASE; i++)
         m->label_values[m->n_label_values++] = (char *)(uintptr_t)l->labels[i];
-    for (size_t i = 0; i < METRIC_EXTRA_LABELS && def->extra[i]; i++)
+    for (size_t i = 0; extra && i < METRIC_EXTRA_LABELS && def->extra[i]; i++)
         m->label_values[m->n_label_values++] = (char *)(uintptr_t)extra[i];
     l->metrics[l->n++] = m;
 }

@@ -9,9 +9,9 @@
 /* 1 ms, and doubled each time. */
 static struct metric *sync_histogram(struct metrics *m, const char *name, const char *help)
 {
-    double bounds[SYNC_BOUNDS];
-    for (size_t i = 0; i < SYNC_BOUNDS; i++)
-        bounds[i] = i ? bounds[i - 1] * 2 : 0.001;
+    double bounds[SYNC_BOUNDS], bound = 0.001;
+    for (size_t i = 0; i < SYNC_BOUNDS; i++, bound *= 2)
+        bounds[i] = bound;
     return metrics_histogram(m, name, help, bounds, SYNC_BOUNDS);
 }
 

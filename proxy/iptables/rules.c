@@ -52,10 +52,10 @@ static void add_comment(struct strbuf *b, const char *title, const char *more)
     strbuf_addf(b, " -m comment --comment \"%s%s\"", title, more);
 }
 
-void rules_add_local(const struct backend_config *c, bool not, struct strbuf *b)
+void rules_add_local(const struct backend_config *c, bool negate, struct strbuf *b)
 {
     char text[IP_TEXT_MAX];
-    const char *bang = not ? " !" : "";
+    const char *bang = negate ? " !" : "";
     if (c->local.kind == LOCAL_CIDR)
         strbuf_addf(b, "%s -s %s", bang, ip_prefix_format(&c->local.cidr, text));
     else

@@ -66,9 +66,10 @@ void rules_of_service(const struct backend_config *c, const struct plan_service 
 /* Chains of every mode's: masquerading by the mark, and forwarding of what has it. */
 void rules_masquerade(const struct backend_config *c, struct rules *out);
 void rules_forward(const struct backend_config *c, struct rules *out);
-/* " -s 10.0.0.0/8" or " -i br0", with @not the opposite: whether traffic comes from a pod of ours.
+/* " -s 10.0.0.0/8" or " -i br0", with @negate the opposite: whether traffic comes from a pod of
+ * ours.
  */
-void rules_add_local(const struct backend_config *c, bool not, struct strbuf *b);
+void rules_add_local(const struct backend_config *c, bool negate, struct strbuf *b);
 
 /* Whether a chain of this name is made by this proxy, in any mode. */
 bool rules_is_ours(const char *chain);

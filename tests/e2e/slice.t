@@ -146,6 +146,7 @@ ok "rolling update" k set env deployment/hello "ROUND=1"
 ok "rolls out" k rollout status deployment/hello --timeout=$((60 * SLOW))s
 sleep 3
 hammered "no request is lost in a rolling update"
+ok "the pods of before go" eventually 30 pods_are hello 2
 
 restarted() { [ "$(unit_pid "$1")" != "$2" ] && kill -0 "$(unit_pid "$1")"; }
 for unit in kubelet cri proxy apiserver controllers etcd; do

@@ -11,7 +11,7 @@ mount -t tmpfs -o size=400M,mode=755 tmpfs "$R" || bail "cannot mount a tmpfs"
 at_end umount -l "$R"
 node_up
 FLAGS=(--kubeconfig "$T/kubeconfig" --client-ca-file "$T/pki/ca.crt" --config "$T/config.yaml")
-config() { printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n%s\n' "$1" >"$T/config.yaml"; }
+config() { printf 'apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n%s\n' "$1" | sed 's/^    //' >"$T/config.yaml"; }
 pressure() { # CONDITION STATUS REASON
     [ "$(get /api/v1/nodes/n1 ".status.conditions[]? | select(.type==\"$1\") | .status + \" \" + .reason")" = "$2 $3" ]
 }
@@ -34,7 +34,7 @@ disk() {
     evictionMinimumReclaim: {nodefs.available: 10Mi}
     evictionPressureTransitionPeriod: 8s'
     kubelet_start "${FLAGS[@]}"
-    ok "the node has no pressure" eventually 40 pressure DiskPressure False KubeletHasNoDiskPressure
+    ok "the node has no pressure" eventually 40 pressure DiskPressure False KubeletHasNoDiskPressure || { tail -5 "$T/kubelet.log"; bail "no node"; }
     LIMIT='{"resources":{"limits":{"ephemeral-storage":"5Mi"}}}'
     create limited "$(spec "$(container "$(writes 10 /)" "$LIMIT")")" >/dev/null
     create one "$(spec "$(container "$(writes 10 /)" "$LIMIT")" |
