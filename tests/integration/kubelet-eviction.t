@@ -21,6 +21,7 @@ is_evicted() { pod_is "$1" '.status.phase + " " + .status.reason' "Failed Evicte
 writes() { echo "dd if=/dev/zero of=$2/file bs=1M count=$1 2>/dev/null; $SLEEP"; }
 DIR='{"volumeMounts":[{"name":"v","mountPath":"/v"}]}'
 DISK='{"volumes":[{"name":"v","emptyDir":{}}]}'
+nothing() { [ "$(cri pods | jq '.items|length')" = 0 ] && [ "$(get $pods '.items|length')" = 0 ]; }
 image_is() { [ "$(cri images | grep -c localhost/idle)" = "$1" ]; }
 
 # ---- disk ----
@@ -62,7 +63,9 @@ END
     ok "the container over its limit too" eventually 60 is_evicted one
     is "$(why one)" 'Failed Evicted: Container c exceeded its local ephemeral storage limit "5Mi". ' "... and is told why"
     rm "$MANIFESTS/critical.json"
-    api DELETE $pods/asks >/dev/null
+    api DELETE $pods >/dev/null
+    # Their files are in memory here, which counts as the pods' together.
+    ok "all deleted: nothing is left" eventually 60 nothing
     kubelet_stop
 }
 [ -n "${SHORT:-}" ] || disk # SHORT=1: memory only
