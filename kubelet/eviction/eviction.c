@@ -27,6 +27,7 @@ struct survey_item {
     char *uid;
     struct disk_use total;
     int64_t *containers; /* bytes of each; -1: not known */
+    size_t n;            /* of them: ephemeral ones may come meanwhile */
 };
 
 struct eviction {
@@ -184,8 +185,8 @@ static const struct survey_item *survey_of(const struct eviction *e, const char 
 static void disk_of_containers(struct eviction *e, const struct pod_worker *w, int64_t *ret)
 {
     const struct survey_item *item = survey_of(e, w->pod->meta.uid);
-    if (item)
-        memcpy(ret, item->containers, w->n_slots * sizeof(*ret));
+    for (size_t i = 0; i < w->n_slots; i++)
+        ret[i] = item && i < item->n ? item->containers[i] : -1;
 }
 
 static void end_survey(struct eviction *e)
@@ -223,7 +224,7 @@ static void on_look(void *arg, const struct pod_disk *d)
     e->look = NULL;
     if (w) {
         item->total = disk_total(w->pod, d);
-        for (size_t i = 0; i < d->n_containers && i < w->n_slots; i++)
+        for (size_t i = 0; i < d->n_containers && i < item->n; i++)
             item->containers[i] =
                 (int64_t)(d->containers[i].layer.bytes + d->containers[i].logs.bytes);
     }
@@ -250,7 +251,7 @@ static void add_to_survey(const struct pod_worker *w, void *arg)
         return;
     e->survey.items = mem_grow(e->survey.items, e->survey.count + 1, sizeof(*e->survey.items));
     struct survey_item *item = &e->survey.items[e->survey.count++];
-    *item = (struct survey_item){.uid = str_dup(w->pod->meta.uid)};
+    *item = (struct survey_item){.uid = str_dup(w->pod->meta.uid), .n = w->n_slots};
     item->containers = mem_zalloc((w->n_slots + 1) * sizeof(int64_t));
     for (size_t i = 0; i < w->n_slots; i++)
         item->containers[i] = -1;
