@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -86,6 +87,16 @@ static void remove_old(const struct certificate *c, const char *name)
         (void)closedir(dir);
 }
 
+/* The link must be on disk before what it led to goes. */
+static int sync_dir(const char *path, struct error *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || fsync(fd) < 0 ? error_errno(err, -errno, "%s", path) : 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return r;
+}
+
 static int write_file(const struct certificate *c, const char *pem, struct error *err)
 {
     char when[32];
@@ -103,8 +114,10 @@ static int write_file(const struct certificate *c, const char *pem, struct error
     (void)unlink(link);
     if (symlink(name, link) < 0 || rename(link, c->path) < 0)
         return error_errno(err, -errno, "%s", c->path);
-    remove_old(c, name);
-    return 0;
+    r = sync_dir(c->options.dir, err);
+    if (r == 0)
+        remove_old(c, name);
+    return r;
 }
 
 /* ---- when ---- */
