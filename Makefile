@@ -73,7 +73,7 @@ FUZZ     := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 TEST_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 TEST_PROGS := $(patsubst tests/lib/progs/%.c,$(B)/tests/bin/%,$(wildcard tests/lib/progs/*.c))
 # Programs that run inside test images: static, nothing but libc.
-IMAGE_PROGS := $(patsubst tests/lib/image/%.c,$(B)/tests/image/%,$(wildcard tests/lib/image/*.c))
+IMAGE_PROGS := $(patsubst tests/lib/image/%.c,$(B)/tests/image/%,$(wildcard tests/lib/image/*.c)) $(B)/tests/image/resolve-musl
 HELLO    := $(patsubst manifests/examples/%.c,$(B)/share/coracle/%.tar,$(wildcard manifests/examples/hello.c))
 
 .PHONY: all help programs deps up down test test-cri-peer test-unit test-e2e test-asan fuzz soak bench bench-proxy lint format tidy \
@@ -159,6 +159,11 @@ $(B)/tests/image/%: tests/lib/image/%.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -O2 $(WARN) -D_GNU_SOURCE -static -s -o $@ $<
+
+$(B)/tests/image/%-musl: tests/lib/image/%.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)musl-gcc -std=gnu11 -O2 -D_GNU_SOURCE -static -s -o $@ $<
 
 $(B)/share/coracle/%: manifests/examples/%.c
 	$(call say,CC,$@)

@@ -23,6 +23,8 @@ struct step {
     const char *group, *version, *resource, *ns, *name;
     const char *const *enforce; /* top-level fields, NULL-terminated; NULL: leave what is there */
     json_t *(*make)(const struct apiserver *srv, const struct step *step);
+    bool (*wanted)(const struct apiserver *srv); /* NULL: always */
+    bool optional;                               /* what refuses it is logged, no reason to wait */
 };
 
 struct bootstrap;
@@ -64,6 +66,24 @@ static json_t *make_service(const struct apiserver *srv, const struct step *step
                      "kubernetes", "spec", "type", "ClusterIP", "clusterIP", ip, "sessionAffinity",
                      "None", "ports", "name", "https", "protocol", "TCP", "port", 443, "targetPort",
                      srv->secure_port);
+}
+
+static bool wants_dns(const struct apiserver *srv)
+{
+    return srv->cluster_dns;
+}
+
+/* Its label keeps service proxies off: the address is one of each node's own. */
+static json_t *make_dns(const struct apiserver *srv, const struct step *step)
+{
+    return json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s,s:s,s:s}},s:{s:s,s:s,s:[{s:s,s:s,s:i},"
+                     "{s:s,s:s,s:i}]}}",
+                     "apiVersion", "v1", "kind", "Service", "metadata", "name", step->name,
+                     "namespace", step->ns, "labels", "k8s-app", "kube-dns",
+                     "kubernetes.io/cluster-service", "true",
+                     "service.kubernetes.io/service-proxy-name", "coracle-dns", "spec", "type",
+                     "ClusterIP", "clusterIP", srv->cluster_dns, "ports", "name", "dns", "protocol",
+                     "UDP", "port", 53, "name", "dns-tcp", "protocol", "TCP", "port", 53);
 }
 
 static json_t *make_endpoints(const struct apiserver *srv, const struct step *step)
@@ -108,6 +128,7 @@ static const struct step steps[] = {
      make_priority_class},
     {"scheduling.k8s.io", "v1", "priorityclasses", "", "system-node-critical", NULL,
      make_priority_class},
+    {"", "v1", "services", "kube-system", "kube-dns", NULL, make_dns, wants_dns, true},
     {"", "v1", "services", "default", "kubernetes", NULL, make_service},
     {"", "v1", "endpoints", "default", "kubernetes", enforce_subsets, make_endpoints},
     {"discovery.k8s.io", "v1", "endpointslices", "default", "kubernetes", enforce_slice,
@@ -197,10 +218,13 @@ static void on_done(void *arg, struct change_result *result)
             result->code > 0 ? status_message(result->status) : error_text(result->err);
         log_warn("cannot make what every cluster has", "resource", s->resource, "name", s->name,
                  "error", why, NULL);
-        if (result->code > 0)
+        bool refused = result->code > 0;
+        if (refused)
             json_decref(result->status);
-        loop_timer_set(&b->retry, RETRY_MS);
-        return;
+        if (!refused || !s->optional) {
+            loop_timer_set(&b->retry, RETRY_MS);
+            return;
+        }
     }
     b->step++;
     next_step(b);
@@ -214,6 +238,8 @@ static bool is_reachable(const struct apiserver *srv)
 
 static void next_step(struct bootstrap *b)
 {
+    while (b->step < ARRAY_SIZE(steps) && steps[b->step].wanted && !steps[b->step].wanted(b->srv))
+        b->step++;
     while (b->step < ARRAY_SIZE(steps) && steps[b->step].enforce && !is_reachable(b->srv)) {
         log_warn("no endpoint for the Service kubernetes: the advertised address is the loopback",
                  "address", b->srv->advertise_address, "resource", steps[b->step].resource, NULL);

@@ -57,6 +57,8 @@ static void add_serving(struct table *t, struct flags *f)
          "cluster IPs of Services (10.96.0.0/16)"},
         {"service-node-port-range", 0, OPTION_STRING, &f->node_ports, "FIRST-LAST",
          "node ports of Services (30000-32767)"},
+        {"cluster-dns", 0, OPTION_STRING, &f->cluster_dns, "IP",
+         "keep a Service kube-system/kube-dns with this cluster IP, answered on each node"},
         {"kubelet-client-certificate", 0, OPTION_STRING, &f->kubelet_cert, "FILE",
          "client certificate for kubelets"},
         {"kubelet-client-key", 0, OPTION_STRING, &f->kubelet_key, "FILE", "its key"},

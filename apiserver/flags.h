@@ -14,7 +14,7 @@ struct flags {
     bool anonymous, bootstrap_tokens;
     struct accounts_options accounts;
     const char *max_token_expiration;
-    const char *service_cidr, *node_ports;
+    const char *service_cidr, *node_ports, *cluster_dns;
     const char *kubelet_cert, *kubelet_key, *kubelet_ca;
     const char *root;
     bool help;

@@ -120,6 +120,7 @@ static int start(struct program *p, struct error *err)
     const struct flags *f = &p->flags;
     list_init(&srv->requests);
     srv->advertise_address = advertised(p);
+    srv->cluster_dns = f->cluster_dns;
     srv->event_ttl_s = (uint64_t)f->event_ttl;
     srv->schemas = schema_registry_new();
     srv->routes = routes_new(srv->schemas);

@@ -49,6 +49,7 @@ struct apiserver {
     struct allocations *allocations; /* cluster IPs and node ports */
     uint64_t event_ttl_s;
     const char *advertise_address; /* borrowed */
+    const char *cluster_dns;       /* of the Service kube-dns; NULL: none. Borrowed */
     int secure_port;
     struct list requests; /* every struct request under way */
     bool ready;           /* bootstrap is through */

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +19,8 @@
 #include "base/fs.h"
 #include "base/strbuf.h"
 #include "cli/command.h"
+
+#define DNS_PORT 53
 
 struct checks {
     const struct node_config *config;
@@ -215,21 +218,46 @@ static void check_disk(struct checks *c)
         say(c, CHECK_WARN, "disk", finding, "images and volumes need room");
 }
 
-static void check_port(struct checks *c, const char *address, int port, const char *flag)
+/* Whether one could listen there; also at an address that is still to come. */
+static bool port_is_free(int type, const char *address, int port)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int one = 1;
-    _cleanup_free_ char *what = str_printf("port %d", port);
-    _cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    _cleanup_close_ int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     (void)inet_pton(AF_INET, address, &to.sin_addr);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, (const struct sockaddr *)&to, sizeof(to)) == 0) {
+    (void)setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one));
+    if (type == SOCK_STREAM)
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    return bind(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
+}
+
+static void say_port(struct checks *c, int port, bool is_free, const char *remedy)
+{
+    _cleanup_free_ char *what = str_printf("port %d", port);
+    int code = errno;
+    if (is_free)
         say(c, CHECK_OK, what, "free", NULL);
-        return;
-    }
+    else
+        say(c, CHECK_FAIL, what, code == EADDRINUSE ? "in use" : strerror(code), remedy);
+}
+
+static void check_port(struct checks *c, const char *address, int port, const char *flag)
+{
     _cleanup_free_ char *remedy = str_printf(
         "stop what listens there (ss -ltnp 'sport = :%d'), or choose another with %s", port, flag);
-    say(c, CHECK_FAIL, what, errno == EADDRINUSE ? "in use" : strerror(errno), remedy);
+    say_port(c, port, port_is_free(SOCK_STREAM, address, port), remedy);
+}
+
+static void check_dns_port(struct checks *c)
+{
+    const char *ip = c->config->dns_ip;
+    _cleanup_free_ char *remedy = str_printf(
+        "what listens on every address (ss -lnp 'sport = :%d') takes %s too: have it listen on its "
+        "own addresses only, or go without the cluster's DNS: --dns=off",
+        DNS_PORT, ip);
+    say_port(c, DNS_PORT,
+             port_is_free(SOCK_DGRAM, ip, DNS_PORT) && port_is_free(SOCK_STREAM, ip, DNS_PORT),
+             remedy);
 }
 
 int check_machine(const struct node_config *config, bool ports, check_report *report, void *arg)
@@ -250,6 +278,8 @@ int check_machine(const struct node_config *config, bool ports, check_report *re
             check_port(&c, "127.0.0.1", config->etcd_port, "--etcd-port");
             check_port(&c, "127.0.0.1", config->etcd_peer_port, "--etcd-peer-port");
         }
+        if (config->dns_ip && geteuid() == 0)
+            check_dns_port(&c);
     }
     return c.failures;
 }

@@ -22,6 +22,7 @@ static const struct verb {
     {"logs", command_logs, "print a container's output"},
     {"exec", command_exec, "run a command in a container"},
     {"service", command_service, "what this node has programmed for a service"},
+    {"dns", command_dns, "what this node answers for a name, and why"},
     {"version", command_version, "print the version"},
 };
 

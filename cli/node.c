@@ -14,6 +14,9 @@
 #include "base/fs.h"
 #include "base/strbuf.h"
 
+#define DNS_HOST    10 /* of the service range, where upstream's tools look for it */
+#define DNS_LEN_MAX 28 /* shortest range that has it */
+
 char *node_path(const struct node_config *c, const char *path)
 {
     return daemon_path(c->root, path);
@@ -118,6 +121,13 @@ static int check_port(const char *flag, int port, struct error *err)
     return error_set_field(err, -EINVAL, flag, "--%s: %d is not a port", flag, port);
 }
 
+static char *address_text(uint32_t address)
+{
+    struct in_addr in = {.s_addr = htonl(address)};
+    char text[INET_ADDRSTRLEN];
+    return str_dup(inet_ntop(AF_INET, &in, text, sizeof(text)));
+}
+
 static int check_ranges(struct node_config *c, struct error *err)
 {
     uint32_t cluster = 0, pods = 0, services = 0;
@@ -136,9 +146,17 @@ static int check_ranges(struct node_config *c, struct error *err)
     if (((services ^ cluster) & ~(UINT32_MAX >> shorter)) == 0)
         return error_set_field(err, -EINVAL, "service-cidr", "--service-cidr: %s overlaps %s",
                                c->service_cidr, c->cluster_cidr);
-    struct in_addr first = {.s_addr = htonl(services + 1)};
-    char text[INET_ADDRSTRLEN];
-    c->service_ip = str_dup(inet_ntop(AF_INET, &first, text, sizeof(text)));
+    c->service_ip = address_text(services + 1);
+    if (!str_eq(c->dns, "on") && !str_eq(c->dns, "off"))
+        return error_set_field(err, -EINVAL, "dns", "--dns: \"%s\" is neither on nor off", c->dns);
+    if (str_eq(c->dns, "off"))
+        return 0;
+    if (services_len > DNS_LEN_MAX)
+        return error_set_field(err, -EINVAL, "service-cidr",
+                               "--service-cidr: %s has no tenth address for the DNS; take a larger "
+                               "one or --dns=off",
+                               c->service_cidr);
+    c->dns_ip = address_text(services + DNS_HOST);
     return 0;
 }
 
@@ -199,6 +217,7 @@ void node_config_done(struct node_config *c)
     free(c->name_buf);
     free(c->ip_buf);
     free(c->service_ip);
+    free(c->dns_ip);
     free(c->server_url);
 }
 
@@ -300,6 +319,8 @@ static int add_apiserver(const struct node_config *c, struct supervisor *s, stru
     command_add(&cmd, "--service-account-key-file=%s/sa.pub", pki);
     command_add(&cmd, "--service-account-signing-key-file=%s/sa.key", pki);
     command_add(&cmd, "--service-cluster-ip-range=%s", c->service_cidr);
+    if (c->dns_ip)
+        command_add(&cmd, "--cluster-dns=%s", c->dns_ip);
     command_add(&cmd, "--kubelet-client-certificate=%s/apiserver-kubelet-client.crt", pki);
     command_add(&cmd, "--kubelet-client-key=%s/apiserver-kubelet-client.key", pki);
     command_add(&cmd, "--kubelet-certificate-authority=%s/ca.crt", pki);
@@ -338,6 +359,18 @@ static int add_with_kubeconfig(const struct node_config *c, struct supervisor *s
     return add_unit(c, s, name, &cmd, err);
 }
 
+static int add_dns(const struct node_config *c, struct supervisor *s, struct error *err)
+{
+    _cleanup_free_ char *dir = node_path(c, "/etc/coracle");
+    struct command cmd;
+    component(c, &cmd, "dns");
+    command_add(&cmd, "--kubeconfig=%s/dns.kubeconfig", dir);
+    command_add(&cmd, "--local");
+    command_add(&cmd, "--listen=%s", c->dns_ip);
+    command_add(&cmd, "--iptables-variant=%s", c->iptables);
+    return add_unit(c, s, "dns", &cmd, err);
+}
+
 static int add_kubelet(const struct node_config *c, struct supervisor *s, struct error *err)
 {
     _cleanup_free_ char *dir = node_path(c, "/etc/coracle");
@@ -353,6 +386,8 @@ static int add_kubelet(const struct node_config *c, struct supervisor *s, struct
     command_add(&cmd, "--tls-cert-file=%s/pki/kubelet.crt", dir);
     command_add(&cmd, "--tls-private-key-file=%s/pki/kubelet.key", dir);
     command_add(&cmd, "--iptables-variant=%s", c->iptables);
+    if (c->dns_ip)
+        command_add(&cmd, "--cluster-dns=%s", c->dns_ip);
     if (c->cgroup_root)
         command_add(&cmd, "--cgroup-root=%s", c->cgroup_root);
     return add_unit(c, s, "kubelet", &cmd, err);
@@ -372,6 +407,8 @@ int node_add_units(const struct node_config *c, struct supervisor *s, struct err
         r = add_with_kubeconfig(c, s, "controllers", err);
     if (r == 0)
         r = add_with_kubeconfig(c, s, "proxy", err);
+    if (r == 0 && str_eq(c->dns, "on"))
+        r = add_dns(c, s, err);
     if (r == 0)
         r = add_kubelet(c, s, err);
     return r;

@@ -19,19 +19,23 @@ struct node_config {
     const char *cgroup_root;       /* NULL: the root group */
     const char *iptables;          /* auto, nft, legacy */
     const char *bridge;            /* name of the pods' bridge */
+    const char *dns;               /* "on": a DNS of the cluster runs here; "off" */
     int port;                      /* of the API: 6443 */
     int etcd_port, etcd_peer_port; /* on loopback: 2379, 2380 */
     int kubelet_port;              /* 10250 */
     int verbosity;
     /* filled by node_config_complete() */
-    char *name_buf, *ip_buf, *service_ip, *server_url;
+    char *name_buf, *ip_buf, *server_url;
+    char *service_ip; /* of the Service kubernetes: the first of service_cidr */
+    char *dns_ip;     /* of the Service kube-dns: the tenth; NULL: no DNS here */
 };
 
-#define NODE_CONFIG_INIT                                                                        \
-    {                                                                                           \
-        .root = "", .cluster_cidr = "10.244.0.0/16", .pod_cidr = "10.244.0.0/24",               \
-        .service_cidr = "10.96.0.0/16", .iptables = "auto", .bridge = "coracle0", .port = 6443, \
-        .etcd_port = 2379, .etcd_peer_port = 2380, .kubelet_port = 10250, .verbosity = 0        \
+#define NODE_CONFIG_INIT                                                                       \
+    {                                                                                          \
+        .root = "", .cluster_cidr = "10.244.0.0/16", .pod_cidr = "10.244.0.0/24",              \
+        .service_cidr = "10.96.0.0/16", .iptables = "auto", .bridge = "coracle0", .dns = "on", \
+        .port = 6443, .etcd_port = 2379, .etcd_peer_port = 2380, .kubelet_port = 10250,        \
+        .verbosity = 0                                                                         \
     }
 
 /* The flags above, for `server` and `up`: rows to be pasted into an option table. */
@@ -60,6 +64,7 @@ struct node_config {
          &(c)->cgroup_root, "PATH", "cgroup below which pods run (default: the root group)"},       \
         {"iptables-variant", 0, OPTION_STRING, &(c)->iptables, "NAME", "auto, nft or legacy"},      \
         {"bridge", 0, OPTION_STRING, &(c)->bridge, "NAME", "the pods' bridge (coracle0)"},          \
+        {"dns", 0, OPTION_STRING, &(c)->dns, "on|off", "the cluster's DNS on this node (on)"},      \
     {                                                                                               \
         "v", 'v', OPTION_INT, &(c)->verbosity, "N", "verbosity of logs; 4: debug"                   \
     }
@@ -75,7 +80,8 @@ char *node_state_dir(const struct node_config *c); /* /run/coracle/supervisor */
 char *node_kubeconfig(const struct node_config *c);
 char *node_log(const struct node_config *c, const char *unit);
 
-/* Adds the units of a server to the supervisor: etcd, apiserver, cri, controllers, proxy, kubelet.
+/* Adds the units of a server to the supervisor: etcd, apiserver, cri, controllers, proxy, dns,
+ * kubelet.
  */
 int node_add_units(const struct node_config *c, struct supervisor *s, struct error *err);
 /* The unit after which only what runs pods and the API is left: see `coracle down`. */

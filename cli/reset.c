@@ -95,6 +95,7 @@ static int run(struct reset *r)
         r->config->cgroup_root ? str_printf("--cgroup-root=%s", r->config->cgroup_root) : NULL;
     const char *const kubelet[] = {cgroup, NULL};
     const char *const cri[] = {bridge, cgroup, NULL};
+    cleanup_component(r, "dns", NULL);
     cleanup_component(r, "proxy", NULL);
     cleanup_component(r, "cri", cri);
     cleanup_component(r, "kubelet", kubelet);

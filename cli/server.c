@@ -1,6 +1,6 @@
 /*
  * `coracle server`: runs a single-node cluster in the foreground. It makes keys and certificates,
- * then supervises etcd, apiserver, cri, controllers, proxy and kubelet.
+ * then supervises etcd, apiserver, cri, controllers, proxy, dns and kubelet.
  *
  * SIGTERM and SIGINT stop the daemons in order; pods run on (`coracle down` stops them too).
  * SIGUSR1 ends the supervisor alone and leaves its children to the next one.

@@ -1,59 +1,10 @@
 /* `coracle service`: what this node's proxy has programmed for a service, and why an endpoint is
  * not used. Asks the proxy, not the API. */
-#include <errno.h>
-#include <string.h>
-
 #include "base/json.h"
 #include "base/options.h"
 #include "base/strbuf.h"
 #include "cli/command.h"
-#include "net/http_client.h"
-
-#define ANSWER_MAX ((size_t)16 << 20)
-#define WAIT_MS    10000
-
-struct asking {
-    struct loop *loop;
-    const char *proxy;
-    struct error *err;
-    json_t *answer;
-    int code;
-};
-
-static void on_answer(const struct http_response *response, const struct error *err, void *arg)
-{
-    struct asking *a = arg;
-    if (!response)
-        a->code = error_set(a->err, err->code, "the proxy does not answer at %s: %s", a->proxy,
-                            err->text);
-    else if (response->status == 404)
-        a->code =
-            error_set(a->err, -ENOENT, "%.*s", (int)strcspn(response->body, "\n"), response->body);
-    else if (response->status != 200)
-        a->code = error_set(a->err, -EIO, "%s answers %d: is it coracle-proxy?", a->proxy,
-                            response->status);
-    else if (!(a->answer = json_parse(response->body, response->body_len, a->err)))
-        a->code = -EIO;
-    loop_stop(a->loop, 0);
-}
-
-static int ask(const char *proxy, const char *ns, const char *name, json_t **ret, struct error *err)
-{
-    struct asking a = {.loop = loop_new(), .proxy = proxy, .err = err};
-    struct http_client *client = http_client_new(a.loop);
-    _cleanup_free_ char *url = str_printf("http://%s/services/%s/%s", proxy, ns, name);
-    const struct http_request request = {.url = url, .timeout_ms = WAIT_MS};
-    int r = http_client_call(client, &request, ANSWER_MAX, on_answer, &a, NULL, err);
-    if (r == 0) {
-        (void)loop_run(a.loop);
-        r = a.code;
-    }
-    (void)http_client_free(client);
-    (void)loop_free(a.loop);
-    if (r == 0)
-        *ret = a.answer;
-    return r;
-}
+#include "cli/local.h"
 
 /* ---- printing ---- */
 
@@ -147,7 +98,8 @@ int command_service(int argc, char **argv)
         return 2;
     }
     _cleanup_json_ json_t *j = NULL;
-    int r = ask(proxy, ns, words[0], &j, &err);
+    _cleanup_free_ char *path = str_printf("services/%s/%s", ns, words[0]);
+    int r = local_get("proxy", proxy, path, &j, &err);
     if (r == 0 && as_json) {
         _cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
         json_encode_pretty(j, 2, &out);

@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "base/daemon.h"
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/strbuf.h"
 #include "dns/confine.h"
+#include "dns/local.h"
 #include "dns/resolv.h"
 #include "dns/responder.h"
 #include "dns/status.h"
@@ -17,13 +19,14 @@
 #define LIVE_PODS "status.phase!=Succeeded,status.phase!=Failed"
 
 struct flags {
-    const char *root, *kubeconfig, *domain, *pods, *resolv, *user, *metrics;
+    const char *root, *kubeconfig, *domain, *pods, *resolv, *user, *metrics, *iptables;
     struct option_list listen;
     int port, ttl, verbosity;
-    bool help;
+    bool local, cleanup, help;
 };
 
 struct program {
+    const struct flags *flags;
     struct loop *loop;
     struct kube_client *client;
     struct zone *zone;
@@ -35,6 +38,11 @@ struct program {
     struct ip_addr addresses[LISTEN_MAX];
     size_t n_addresses;
     struct dns_server *server;
+    char *state, *journal;
+    struct dns_local_options local;
+    struct dns_rules *rules;
+    enum zone_pods with_pods;
+    struct error *err;                                      /* why it ended */
     struct informer *services, *slices, *namespaces, *pods; /* pods: NULL unless verified */
 };
 
@@ -204,12 +212,54 @@ static int check_flags(const struct flags *f, struct zone_config *c, struct erro
     return 0;
 }
 
-/* Everything that takes root is done: ports, keys, and telling whoever started us, whose socket may
- * be closed to others. Names outside the cluster are answered from here on. */
-static int settle(const struct flags *f, struct error *err)
+static int listen_on_all(struct program *p, struct error *err)
 {
+    const struct flags *f = p->flags;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
+        r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
+    if (r == 0 && !str_eq(f->metrics, "0") && *f->metrics &&
+        (r = dns_status_new(&p->status, p->loop, f->metrics, &p->metrics, p->zone, p->forwarder,
+                            err)) < 0)
+        (void)error_prefix(err, r, "--metrics-bind-address");
+    return r;
+}
+
+/* Then everything that takes root is done: addresses, rules, ports, keys, and telling whoever
+ * started us, whose socket may be closed to others. Names outside the cluster are answered from
+ * here on. */
+static int serve(struct program *p, struct error *err)
+{
+    const char *user = p->flags->user;
+    int r = listen_on_all(p, err);
+    if (r < 0)
+        return r;
     daemon_notify("READY=1");
-    return f->user && !*f->user ? 0 : dns_confine(f->user, err);
+    r = user && !*user ? 0 : dns_confine(user, err);
+    if (r == 0)
+        start_informers(p, p->with_pods);
+    return r;
+}
+
+static void on_rules(void *arg)
+{
+    struct program *p = arg;
+    int r = serve(p, p->err);
+    if (r < 0)
+        loop_stop(p->loop, r);
+}
+
+static int start(struct program *p, struct error *err)
+{
+    if (!p->flags->local)
+        return serve(p, err);
+    _cleanup_free_ char *dir = daemon_path(p->flags->root, "/run/coracle");
+    int r = fs_mkdirs(dir, 0755, err);
+    if (r == 0)
+        r = dns_local_add(&p->local, err);
+    if (r == 0)
+        p->rules = dns_rules_new(p->loop, &p->local, on_rules, p);
+    return r;
 }
 
 static void program_done(struct program *p)
@@ -218,6 +268,7 @@ static void program_done(struct program *p)
     (void)informer_free(p->slices);
     (void)informer_free(p->namespaces);
     (void)informer_free(p->pods);
+    (void)dns_rules_free(p->rules);
     (void)dns_status_free(p->status);
     (void)dns_server_free(p->server);
     (void)resolv_free(p->resolv);
@@ -227,6 +278,20 @@ static void program_done(struct program *p)
     dns_metrics_done(&p->metrics);
     (void)kube_client_free(p->client);
     (void)loop_free(p->loop);
+    free(p->state);
+    free(p->journal);
+}
+
+static void describe_local(struct program *p, const struct flags *f)
+{
+    p->state = daemon_path(f->root, "/run/coracle/dns.addresses");
+    p->journal = daemon_path(f->root, "/var/lib/coracle/journal");
+    p->local = (struct dns_local_options){.state = p->state,
+                                          .journal = p->journal,
+                                          .variant = f->iptables,
+                                          .addresses = p->addresses,
+                                          .n_addresses = p->n_addresses,
+                                          .port = (uint16_t)f->port};
 }
 
 static int run(struct program *p, const struct flags *f, struct error *err)
@@ -241,28 +306,30 @@ static int run(struct program *p, const struct flags *f, struct error *err)
         (void)error_prefix(err, r, "--cluster-domain");
     if (r < 0)
         return r;
+    p->with_pods = c.pods;
+    p->err = err;
     p->loop = loop_new();
+    describe_local(p, f);
     dns_metrics_init(&p->metrics, zone_domain(p->zone), f->port);
     r = start_forwarding(p, f->resolv, err);
     p->responder = responder_new(p->zone, p->forwarder, &p->metrics);
     p->server = dns_server_new(p->loop, responder_handle, p->responder);
     if (r == 0)
         r = connect_client(p, f, err);
-    for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
-        r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
-    if (r == 0 && !str_eq(f->metrics, "0") && *f->metrics &&
-        (r = dns_status_new(&p->status, p->loop, f->metrics, &p->metrics, p->zone, p->forwarder,
-                            err)) < 0)
-        (void)error_prefix(err, r, "--metrics-bind-address");
     if (r == 0)
-        r = settle(f, err);
+        r = start(p, err);
     if (r == 0) {
         daemon_stop_on_signals(&signals, p->loop);
-        start_informers(p, c.pods);
         r = loop_run(p->loop);
         daemon_signals_done(&signals);
     }
     return r;
+}
+
+static int cleanup(struct program *p, const struct flags *f, struct error *err)
+{
+    describe_local(p, f);
+    return dns_local_remove(&p->local, err);
 }
 
 int main(int argc, char **argv)
@@ -271,12 +338,17 @@ int main(int argc, char **argv)
                       .pods = "insecure",
                       .resolv = "/etc/resolv.conf",
                       .metrics = "127.0.0.1:9153",
+                      .iptables = "auto",
                       .port = 53,
                       .ttl = 5};
-    struct program p = {.loop = NULL};
+    struct program p = {.flags = &f};
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
         {"listen", 0, OPTION_LIST, &f.listen, "ADDRESS", "addresses to listen on, UDP and TCP"},
+        {"local", 0, OPTION_BOOL, &f.local, NULL,
+         "put those addresses on the loopback link, their packets past connection tracking"},
+        {"iptables-variant", 0, OPTION_STRING, &f.iptables, "NAME", "auto, nft or legacy"},
+        {"cleanup", 0, OPTION_BOOL, &f.cleanup, NULL, "undo --local and exit"},
         {"port", 0, OPTION_INT, &f.port, "N", "port to listen on (53)"},
         {"cluster-domain", 0, OPTION_STRING, &f.domain, "NAME",
          "domain of the cluster (cluster.local)"},
@@ -305,9 +377,10 @@ int main(int argc, char **argv)
         options_help(options, stdout);
     } else {
         daemon_init("coracle-dns", f.verbosity);
-        status = run(&p, &f, &err) < 0;
+        status = (f.cleanup ? cleanup(&p, &f, &err) : run(&p, &f, &err)) < 0;
         if (status)
-            log_error("cannot start", "error", error_text(&err), NULL);
+            log_error(f.cleanup ? "cannot clean up" : "cannot start", "error", error_text(&err),
+                      NULL);
         program_done(&p);
     }
     option_list_done(&f.listen);

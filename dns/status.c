@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "net/http_server.h"
+#include "dns/names.h"
 
 struct dns_status {
     struct http_server *server;
     struct dns_metrics *metrics;
-    const struct zone *zone;
-    const struct forwarder *forwarder;
+    struct zone *zone;
+    struct forwarder *forwarder;
 };
 
 static void reply_metrics(struct dns_status *s, struct http_exchange *x)
@@ -31,8 +31,10 @@ static void on_request(struct http_exchange *x, void *arg)
         reply_metrics(s, x);
     else if (str_eq(path, "/health"))
         http_exchange_replyf(x, 200, "OK");
+    else if (str_starts(path, "/names/"))
+        names_handle(s->zone, s->forwarder, x, http_exchange_decoded_path(x) + strlen("/names/"));
     else if (!str_eq(path, "/ready"))
-        http_exchange_replyf(x, 404, "there are /metrics, /health, /ready\n");
+        http_exchange_replyf(x, 404, "there are /metrics, /health, /ready, /names/NAME\n");
     else if (zone_is_synced(s->zone))
         http_exchange_replyf(x, 200, "OK");
     else
@@ -60,7 +62,7 @@ static int listen_on(struct http_server *server, const char *text, struct error 
 }
 
 int dns_status_new(struct dns_status **ret, struct loop *loop, const char *address,
-                   struct dns_metrics *metrics, const struct zone *zone, const struct forwarder *f,
+                   struct dns_metrics *metrics, struct zone *zone, struct forwarder *f,
                    struct error *err)
 {
     struct dns_status *s = mem_zalloc(sizeof(*s));

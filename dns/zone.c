@@ -23,6 +23,36 @@ bool service_is_headless(const struct dns_service *s)
     return str_eq(s->cluster_ip, "None");
 }
 
+bool endpoint_is_ready(const struct dns_service *s, const struct dns_endpoint *e)
+{
+    return !e->ready.set || e->ready.value || s->publish_not_ready;
+}
+
+const struct slice_refs *zone_slices_of(const struct zone *z, const struct dns_service *s)
+{
+    static const struct slice_refs none = {.count = 0};
+    _cleanup_free_ char *key = str_printf("%s/%s", s->ns, s->name);
+    const struct slice_refs *refs = map_get(&z->of_service, key);
+    return refs ? refs : &none;
+}
+
+void labels_split(const char *name, const char *domain, struct labels *ret)
+{
+    size_t len = strlen(name) - strlen(domain);
+    *ret = (struct labels){.count = 0};
+    (void)snprintf(ret->text, sizeof(ret->text), "%.*s", (int)(len ? len - 1 : 0), name);
+    while (*ret->text && ret->count <= LABELS_MAX) {
+        char *dot = strrchr(ret->text, '.');
+        const char *label = dot ? dot + 1 : ret->text;
+        if (ret->count < LABELS_MAX)
+            ret->items[ret->count] = label;
+        ret->count++;
+        if (!dot)
+            break;
+        *dot = '\0';
+    }
+}
+
 static void touch(struct zone *z)
 {
     z->serial = (uint32_t)time_now();

@@ -74,3 +74,7 @@ enum zone_verdict zone_lookup(struct zone *z, const char *name, ldns_rr_type typ
                               struct zone_answer *a);
 void zone_answer_done(struct zone_answer *a);
 #define _cleanup_answer_ _cleanup_(zone_answer_done)
+
+/* For people: appends to @why, an array, sentences that say what @name (as above) is, or what is
+ * missing that it would be something. */
+void zone_explain(const struct zone *z, const char *name, json_t *why);

@@ -1,4 +1,5 @@
-/* Inside of zone.h, shared by the model (zone.c) and the answers (zone_lookup.c). */
+/* Inside of zone.h, shared by the model (zone.c), the answers (zone_lookup.c) and the reasons
+ * (zone_explain.c). */
 #pragma once
 
 #include "base/map.h"
@@ -28,5 +29,18 @@ struct zone {
     struct map pod_ips;          /* "ns/address" → how many pods have it, as a number */
 };
 
+#define LABELS_MAX 5 /* _port._protocol.service.namespace.svc */
+
+/* The labels of a name below the domain, from the right: "svc", the namespace, the service, … */
+struct labels {
+    char text[NAME_TEXT_MAX];
+    const char *items[LABELS_MAX];
+    size_t count; /* LABELS_MAX + 1: there are more */
+};
+void labels_split(const char *name, const char *domain, struct labels *ret);
+
+/* Never NULL. */
+const struct slice_refs *zone_slices_of(const struct zone *z, const struct dns_service *s);
+bool endpoint_is_ready(const struct dns_service *s, const struct dns_endpoint *e);
 /* "None": no cluster IP on purpose. */
 bool service_is_headless(const struct dns_service *s);

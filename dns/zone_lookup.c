@@ -4,7 +4,6 @@
 #include "base/strbuf.h"
 #include "dns/zone_internal.h"
 
-#define LABELS_MAX     5 /* _port._protocol.service.namespace.svc */
 #define SCHEMA_VERSION "1.1.0"
 #define SCHEMA_TTL     28800
 #define WEIGHTS        100 /* shared by the SRV records of one name */
@@ -16,30 +15,6 @@ struct lookup {
     ldns_rr_type type;
     struct zone_answer *a;
 };
-
-/* The labels of a name below the domain, from the right: "svc", the namespace, the service, … */
-struct labels {
-    char text[NAME_TEXT_MAX];
-    const char *items[LABELS_MAX];
-    size_t count; /* LABELS_MAX + 1: there are more */
-};
-
-static void split(const char *name, const char *domain, struct labels *ret)
-{
-    size_t len = strlen(name) - strlen(domain);
-    *ret = (struct labels){.count = 0};
-    (void)snprintf(ret->text, sizeof(ret->text), "%.*s", (int)(len ? len - 1 : 0), name);
-    while (*ret->text && ret->count <= LABELS_MAX) {
-        char *dot = strrchr(ret->text, '.');
-        const char *label = dot ? dot + 1 : ret->text;
-        if (ret->count < LABELS_MAX)
-            ret->items[ret->count] = label;
-        ret->count++;
-        if (!dot)
-            break;
-        *dot = '\0';
-    }
-}
 
 static bool wants_family(ldns_rr_type type, int family)
 {
@@ -105,11 +80,6 @@ static void cluster_ips(const struct dns_service *s, struct ips *ret)
 
 /* ---- endpoints ---- */
 
-static bool is_ready(const struct dns_service *s, const struct dns_endpoint *e)
-{
-    return !e->ready.set || e->ready.value || s->publish_not_ready;
-}
-
 /* The label that stands for an endpoint's address. */
 static char *endpoint_label(const struct dns_endpoint *e, const char *ip)
 {
@@ -120,25 +90,17 @@ static char *endpoint_label(const struct dns_endpoint *e, const char *ip)
     return label;
 }
 
-static const struct slice_refs *slices_of(const struct zone *z, const struct dns_service *s)
-{
-    static const struct slice_refs none = {.count = 0};
-    _cleanup_free_ char *key = str_printf("%s/%s", s->ns, s->name);
-    const struct slice_refs *refs = map_get(&z->of_service, key);
-    return refs ? refs : &none;
-}
-
 /* Calls back for each address of each ready endpoint. */
 typedef void (*endpoint_fn)(void *arg, const struct dns_slice *slice, const struct dns_endpoint *e,
                             const char *ip);
 static void each_endpoint(const struct zone *z, const struct dns_service *s, endpoint_fn cb,
                           void *arg)
 {
-    const struct slice_refs *refs = slices_of(z, s);
+    const struct slice_refs *refs = zone_slices_of(z, s);
     for (size_t i = 0; i < refs->count; i++)
         for (size_t k = 0; k < refs->items[i]->endpoints.count; k++) {
             const struct dns_endpoint *e = &refs->items[i]->endpoints.items[k];
-            for (size_t n = 0; is_ready(s, e) && n < e->addresses.count; n++)
+            for (size_t n = 0; endpoint_is_ready(s, e) && n < e->addresses.count; n++)
                 cb(arg, refs->items[i], e, e->addresses.items[n]);
         }
 }
@@ -404,7 +366,7 @@ static enum zone_verdict answer_server(const struct lookup *q, const struct labe
 static enum zone_verdict answer_inside(const struct lookup *q)
 {
     struct labels l;
-    split(q->name, q->z->domain, &l);
+    labels_split(q->name, q->z->domain, &l);
     if (!l.count)
         return answer_apex(q);
     if (l.count > LABELS_MAX)
@@ -440,7 +402,7 @@ static size_t push_endpoint_names(const struct lookup *q, const struct dns_slice
     size_t found = 0;
     for (size_t i = 0; s && i < slice->endpoints.count; i++) {
         const struct dns_endpoint *e = &slice->endpoints.items[i];
-        for (size_t k = 0; is_ready(s, e) && k < e->addresses.count; k++) {
+        for (size_t k = 0; endpoint_is_ready(s, e) && k < e->addresses.count; k++) {
             struct ip_addr a;
             if (ip_addr_parse(e->addresses.items[k], &a) < 0 || !ip_addr_equal(&a, ip))
                 continue;

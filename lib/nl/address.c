@@ -123,6 +123,8 @@ static struct nl_msg *message(int type, int flags, int ifindex, const struct ip_
                           .ifa_index = (uint32_t)ifindex};
     if (p->addr.family == AF_INET6)
         h.ifa_flags = IFA_F_NODAD; /* addresses are ours alone: no reason to wait a second */
+    else if (ifindex == LINK_LOOPBACK)
+        h.ifa_scope = RT_SCOPE_HOST; /* never where a packet to others comes from */
     struct nl_msg *msg = netlink_message(type, flags, &h, sizeof(h));
     netlink_put(msg, IFA_LOCAL, p->addr.bytes, ip_addr_size(&p->addr));
     netlink_put(msg, IFA_ADDRESS, p->addr.bytes, ip_addr_size(&p->addr));

@@ -33,6 +33,8 @@ bool ip_addr_is_any(const struct ip_addr *a); /* 0.0.0.0 or :: */
  * -EINVAL naming the one that is none. */
 int ip_prefixes_parse(const char *text, struct ip_prefix *ret, size_t max, struct error *err);
 
+#define LINK_LOOPBACK 1 /* the index of lo, in every network namespace */
+
 /* Adds an address to a link; one that is there already is success. An IPv6 address can be used at
  * once (no duplicate address detection). 0 or -errno. */
 int address_add(struct netlink *nl, int ifindex, const struct ip_prefix *p, struct error *err);

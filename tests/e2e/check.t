@@ -32,6 +32,18 @@ like "$out" "port 6443: in use" "and names the port"
 is "$(find "$ROOT" -type f)" "" "nothing half made stays"
 kill_listener
 
+# ---- the DNS's port ----
+$NET python3 -c '
+import socket, time
+s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("0.0.0.0", 53)); print(flush=True)
+time.sleep(60)' >"$T/bound" &
+LISTENER=$!
+ok "somebody has port 53 of every address" eventually 5 test -s "$T/bound"
+like "$($NET "$CORACLE" check "${FLAGS[@]}" 2>&1)" "FAIL +port 53 +in use" "the DNS could not listen"
+like "$($NET "$CORACLE" check "${FLAGS[@]}" 2>&1)" "--dns=off" "what to do"
+ok "without it there is nothing to complain of" $NET "$CORACLE" check "${FLAGS[@]}" --dns=off
+kill_listener
+
 # ---- a program that is not there ----
 mkdir "$T/bin"
 out=$($NET env PATH="$T/bin" "$CORACLE" check "${FLAGS[@]}" 2>&1)
@@ -47,7 +59,7 @@ out=$($NET setpriv --reuid 65534 --clear-groups "$CORACLE" check "${FLAGS[@]}" 2
 like "$out" "FAIL +privileges +not root" "so does check"
 
 # ---- settings that make no sense ----
-for flag in --pod-cidr=10.0.0.0/24 --service-cidr=10.244.0.0/16 --port=0 --node-name=Not_A_Name --node-ip=300.1.1.1; do
+for flag in --pod-cidr=10.0.0.0/24 --service-cidr=10.244.0.0/16 --port=0 --node-name=Not_A_Name --node-ip=300.1.1.1 --dns=maybe; do
     out=$($NET "$CORACLE" up "${FLAGS[@]}" $flag 2>&1)
     like "$out" "${flag%%=*}" "$flag is refused by name"
 done

@@ -70,7 +70,11 @@ if [ -n "$NEWER" ]; then with_kubectl "$NEWER" "newer kubectl"; else skip "no ne
 
 # ---- exec: SPDY through apiserver, kubelet and runtime ----
 . "$TOP/tests/lib/images.sh"
-BOX=$(testimage busybox)
+BOX=$T/box.tar # busybox, and programs that ask glibc's and musl's resolvers
+busybox_root "$T/box"
+cp "$B/tests/image/resolve" "$B/tests/image/resolve-musl" "$T/box/bin/"
+echo "hosts: files dns" >"$T/box/etc/nsswitch.conf"
+make_image "$BOX" coracle.local/busybox:v1 "$T/box"
 like "$(c image import "$BOX" --root "$ROOT" 2>&1)" "coracle.local/busybox:v1" "coracle image import"
 ok "a pod with a shell" k run box --image=coracle.local/busybox:v1 --image-pull-policy=Never --labels=run=box --command -- httpd -f -p 8000 -h /etc
 ok "and a Service in front of it" k expose pod box --port=80 --target-port=8000
@@ -87,6 +91,23 @@ like "$(k exec box -- wget -qO- http://127.0.0.1:8000/passwd 2>&1)" "root" "a po
 like "$(k exec box -- wget -qO- "$URL" 2>&1)" "Hello from hello-" "pod → Service → pod"
 box=$(k get svc box -o 'jsonpath={.spec.clusterIP}')
 like "$(k exec box -- wget -qO- "http://$box/passwd" 2>&1)" "root" "pod → Service → itself"
+
+# ---- names ----
+named() { k exec box -- wget -qO- "$1"; }
+like "$(named http://hello/ 2>&1)" "Hello from hello-" "a Service is found by its name"
+like "$(named http://box.default/passwd 2>&1)" "root" "by name and namespace"
+for program in resolve resolve-musl; do
+    is "$(k exec box -- $program hello 2>&1)" "$IP" "$program: by name"
+    is "$(k exec box -- $program kubernetes.default.svc.cluster.local 2>&1)" "10.96.0.1" "$program: by its whole name"
+    is "$(k exec box -- $program absent.default.svc.cluster.local. 2>&1 | head -1)" "no such name" "$program: a name that is not there"
+done
+like "$(k exec box -- cat /etc/resolv.conf)" "nameserver 10\.96\.0\.10" "at the address where upstream's tools look for it"
+like "$(k get svc -n kube-system kube-dns -o wide 2>&1)" "10\.96\.0\.10 .*53/UDP,53/TCP" "which is that of the Service kube-dns"
+is "$($NET conntrack -L -d 10.96.0.10 2>/dev/null)" "" "no question was tracked"
+like "$(c dns hello 2>&1)" "Service default/hello has cluster IP $IP.*IN A $IP" "coracle dns says what is answered and why"
+kill -9 "$(unit_pid dns)"
+ok "dns killed: it answers again" eventually 10 named http://hello/
+
 k port-forward pod/box 18000:8000 >"$T/forward.log" 2>&1 &
 FORWARD=$!
 ok "port-forward" eventually 10 $NET curl -sf http://127.0.0.1:18000/passwd
@@ -162,12 +183,12 @@ for unit in kubelet cri proxy apiserver controllers etcd; do
 done
 
 before=$(containers)
-pids=$(for u in etcd apiserver cri controllers proxy kubelet; do unit_pid $u; done)
+pids=$(for u in etcd apiserver cri controllers proxy dns kubelet; do unit_pid $u; done)
 hammer
 kill -9 "$(unit_pid supervisor)"
 ok "supervisor killed: up again" cluster_up
 hammered "supervisor killed: no request fails"
-is "$(for u in etcd apiserver cri controllers proxy kubelet; do unit_pid $u; done)" "$pids" "supervisor killed: its children are adopted, not doubled"
+is "$(for u in etcd apiserver cri controllers proxy dns kubelet; do unit_pid $u; done)" "$pids" "supervisor killed: its children are adopted, not doubled"
 is "$(containers)" "$before" "supervisor killed: no container restarts"
 
 # ---- a killed shim: that pod alone restarts, with the reason ----

@@ -6,6 +6,7 @@ command -v dig >/dev/null || skip_all "dig is not installed"
 . "$(dirname "$0")/../lib/apiserver.sh"
 
 SERVER=127.0.0.10
+ALSO=(--listen ::1)
 # It becomes nobody; the leak checker could not look at it then.
 chmod 711 "$T"
 USER_FLAG=()
@@ -20,7 +21,7 @@ answers() { [ "$(ask "$1" "$2")" = "$3" ]; }
 says() { [ "$(status "$1" "$2")" = "$3" ]; }
 create() { api_json POST "$1" "$2" >/dev/null; like "$(cat "$T/code")" '^201$' "create ${2:0:60}"; }
 dns_start() {
-    nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen $SERVER --listen ::1 --resolv-conf "$RESOLV" "${USER_FLAG[@]}" "$@" >>"$T/dns.log" 2>&1 &
+    nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --listen $SERVER "${ALSO[@]}" --resolv-conf "$RESOLV" "${USER_FLAG[@]}" "$@" >>"$T/dns.log" 2>&1 &
     DNS_PID=$!
 }
 dns_stop() { kill "$DNS_PID" && wait "$DNS_PID"; }
@@ -137,6 +138,19 @@ is "$(metric 'coredns_dns_responses_total{server="dns://:53",zone="cluster.local
 is "$(metric 'coredns_dns_requests_total{server="dns://:53",zone="cluster.local.",view="",proto="udp",family="1",type="MX"}')" 1 "and requests"
 like "$(metric 'coredns_dns_request_duration_seconds_count{server="dns://:53",zone="cluster.local.",view=""}')" '^[0-9]+$' "and how long they took"
 
+# ---- why ----
+why() { in_ns "$B/bin/coracle" dns "$@" 2>&1 | tr -s '\n ' ' '; }
+like "$(why pets)" "pets.default.svc.cluster.local A: NOERROR # headless Service default/pets: .*ready endpoints # it has 1 ready endpoint pets.* IN A 10.244.0.3" "coracle dns: records and why they are"
+like "$(why absent)" "there is no Service default/absent absent.svc.cluster.local A: NXDOMAIN # there is no namespace absent absent.cluster.local A: NXDOMAIN # below .* not below cluster.local: .* asks no other one" "the search domains one after the other, and what is missing"
+like "$(why pets.late)" "there is no Service default/late pets.late.svc.cluster.local A: NXDOMAIN # there is no Service late/pets" "a name with its namespace"
+like "$(why _http._udp.pets.$D. SRV)" "has no port http of protocol udp" "a port it does not have"
+like "$(why cat.pets.$D.)" "cat would be the host name of an endpoint" "an endpoint that is not there"
+like "$(why out.$D.)" "another name for web.$D # there is no Service default/web" "an alias is followed"
+like "$(why 1.0.96.10.in-addr.arpa. PTR)" "10.96.0.1 is the cluster IP of Service default/kubernetes .* PTR kubernetes.$D" "the address of a Service"
+like "$(why pets NONSENSE)" '"NONSENSE" is no type of record' "an unknown type"
+like "$(why 'a..b.')" '"a..b." is no name' "no name"
+like "$(why pets --dns 127.0.0.1:1)" "coracle-dns does not answer at 127.0.0.1:1" "nobody there"
+
 # ---- without the API server ----
 apiserver_stop TERM
 is "$(ask pets.$D A)" 10.244.0.3 "the API server is away: answers go on"
@@ -149,6 +163,29 @@ apiserver_start
 ok "until it is back" eventually 30 answers pets.$D A 10.244.0.3
 dns_stop
 is $? 0 "it ends when told to"
+
+# ---- on the loopback link, untracked ----
+before=$(in_ns ip -o addr show lo; in_ns iptables-save; in_ns nft list ruleset 2>/dev/null)
+SERVER=10.96.0.10
+ALSO=()
+dns_start --root "$T/local" --local --metrics-bind-address 0
+ok "--local: the address is there and answers" eventually 20 answers pets.$D A 10.244.0.3
+is "$(in_ns ip -o -4 addr show lo to 10.96.0.10 | awk '{print $4, $6}')" "10.96.0.10/32 host" "on lo"
+is "$(in_ns conntrack -L -d $SERVER 2>/dev/null)" "" "its packets are not tracked"
+in_ns iptables -P INPUT DROP
+is "$(in_ns dig +short +tries=1 +time=3 -b $SERVER @$SERVER dns-version.cluster.local TXT)" '"1.1.0"' "a firewall that drops what it does not know lets them in"
+in_ns iptables -P INPUT ACCEPT
+kill -9 $DNS_PID
+wait $DNS_PID 2>/dev/null
+dns_start --root "$T/local" --local --metrics-bind-address 0
+ok "started again after a kill: the same" eventually 20 answers pets.$D A 10.244.0.3
+is "$(in_ns iptables-save -t raw | grep -c 'j CORACLE-DNS')" 2 "rules are there once"
+dns_stop
+ok "--cleanup" in_ns "$B/libexec/coracle/coracle-dns" --cleanup --root "$T/local"
+is "$(in_ns ip -o addr show lo; in_ns iptables-save; in_ns nft list ruleset 2>/dev/null)" "$before" "leaves nothing"
+ok "again" in_ns "$B/libexec/coracle/coracle-dns" --cleanup --root "$T/local"
+SERVER=127.0.0.10
+ALSO=(--listen ::1)
 
 # ---- flags ----
 dns_fails() { in_ns timeout 10 "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" "$@" 2>&1; }
