@@ -78,7 +78,8 @@ int command_dns(int argc, char **argv)
         .ns = "default", .domain = "cluster.local", .address = "127.0.0.1:9153", .type = "A"};
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
-        {"namespace", 'n', OPTION_STRING, &q.ns, "NAME", "namespace of the pod that asks (default)"},
+        {"namespace", 'n', OPTION_STRING, &q.ns, "NAME",
+         "namespace of the pod that asks (default)"},
         {"cluster-domain", 0, OPTION_STRING, &q.domain, "NAME", "domain (cluster.local)"},
         {"dns", 0, OPTION_STRING, &q.address, "ADDRESS:PORT",
          "metrics address of the DNS (127.0.0.1:9153)"},
