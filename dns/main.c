@@ -1,6 +1,7 @@
 /* coracle-dns: the names of the cluster, answered on this node. Flags, the API, signals; what is
  * answered is in zone.h. */
 #include <string.h>
+#include <unistd.h>
 
 #include "base/daemon.h"
 #include "base/fs.h"
@@ -12,6 +13,7 @@
 #include "dns/resolv.h"
 #include "dns/responder.h"
 #include "dns/status.h"
+#include "kube/events.h"
 #include "kube/informer.h"
 
 #define LISTEN_MAX 16 /* addresses */
@@ -30,7 +32,9 @@ struct program {
     struct loop *loop;
     struct kube_client *client;
     struct zone *zone;
-    struct forwarder *forwarder; /* NULL: names outside the cluster are refused */
+    struct elsewhere *elsewhere;
+    struct event_recorder *events;
+    const char *uid; /* of the ConfigMap under way */
     struct dns_metrics metrics;
     struct dns_status *status; /* NULL: not wanted */
     struct responder *responder;
@@ -44,6 +48,7 @@ struct program {
     enum zone_pods with_pods;
     struct error *err;                                      /* why it ended */
     struct informer *services, *slices, *namespaces, *pods; /* pods: NULL unless verified */
+    struct informer *config;
 };
 
 /* ---- input ---- */
@@ -112,6 +117,45 @@ static void on_namespace_gone(void *arg, const char *key, _unused_ const json_t 
     zone_namespace_remove(((struct program *)arg)->zone, key);
 }
 
+/* ---- what people add by hand ---- */
+
+static void on_bad_line(void *arg, const char *text)
+{
+    const struct program *p = arg;
+    const struct event_object about = {.api_version = "v1",
+                                       .kind = "ConfigMap",
+                                       .ns = CUSTOM_CONFIG_NS,
+                                       .name = CUSTOM_CONFIG_NAME,
+                                       .uid = p->uid};
+    log_warn("line of the ConfigMap " CUSTOM_CONFIG_NAME " is passed over", "why", text, NULL);
+    event_record(p->events, &about, "Warning", "InvalidLine", "%s", text);
+}
+
+static void on_config(void *arg, _unused_ const char *key, const json_t *object)
+{
+    struct program *p = arg;
+    const char *uid = json_path_string(object, "metadata.uid");
+    p->uid = uid ? uid : "";
+    elsewhere_set_config(p->elsewhere, object, on_bad_line, p);
+}
+
+static void on_config_gone(void *arg, _unused_ const char *key, _unused_ const json_t *object)
+{
+    struct program *p = arg;
+    elsewhere_set_config(p->elsewhere, NULL, on_bad_line, p);
+}
+
+static void follow_config(struct program *p)
+{
+    static const struct informer_ops ops = {on_config, on_config_gone, NULL};
+    p->config = informer_new(p->client, &(struct informer_config){.api = "v1",
+                                                                  .plural = "configmaps",
+                                                                  .ns = CUSTOM_CONFIG_NS,
+                                                                  .name = CUSTOM_CONFIG_NAME,
+                                                                  .ops = &ops,
+                                                                  .arg = p});
+}
+
 static struct informer *follow(struct program *p, const char *api, const char *plural,
                                const char *fields, const struct informer_ops *ops)
 {
@@ -133,43 +177,19 @@ static void start_informers(struct program *p, enum zone_pods pods)
     p->services = follow(p, "v1", "services", NULL, &service_ops);
     p->slices = follow(p, "discovery.k8s.io/v1", "endpointslices", NULL, &slice_ops);
     p->namespaces = follow(p, "v1", "namespaces", NULL, &namespace_ops);
+    follow_config(p);
 }
 
 /* ---- other servers ---- */
 
-static bool is_ours(const struct program *p, const struct ip_addr *a)
-{
-    for (size_t i = 0; i < p->n_addresses; i++)
-        if (ip_addr_equal(&p->addresses[i], a))
-            return true;
-    return false;
-}
-
-/* A resolv.conf that names this server would have it ask itself. */
 static void on_servers(void *arg, const struct ip_addr *servers, size_t n)
 {
-    struct program *p = arg;
-    struct ip_addr others[RESOLV_SERVERS_MAX];
-    char text[IP_TEXT_MAX];
-    size_t n_others = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!is_ours(p, &servers[i]))
-            others[n_others++] = servers[i];
-        else
-            log_warn("this server is named among the host's resolvers, passed over", "address",
-                     ip_addr_format(&servers[i], text), NULL);
-    }
-    if (!n_others)
-        log_warn("no resolver to ask for names outside the cluster", NULL);
-    forwarder_set_servers(p->forwarder, others, n_others);
+    elsewhere_set_servers(((struct program *)arg)->elsewhere, servers, n);
 }
 
 static int start_forwarding(struct program *p, const char *file, struct error *err)
 {
-    if (!*file)
-        return 0;
-    p->forwarder = forwarder_new(p->loop);
-    return resolv_new(&p->resolv, p->loop, file, on_servers, p, err);
+    return *file ? resolv_new(&p->resolv, p->loop, file, on_servers, p, err) : 0;
 }
 
 /* ---- life ---- */
@@ -178,10 +198,15 @@ static int connect_client(struct program *p, const struct flags *f, struct error
 {
     _cleanup_free_ char *standard = daemon_path(f->root, "/etc/coracle/dns.kubeconfig");
     struct kubeconfig config;
+    char host[256] = "";
     int r = kubeconfig_load(f->kubeconfig ? f->kubeconfig : standard, NULL, &config, err);
     if (r == 0) {
         r = kube_client_new(&p->client, p->loop, &config, "coracle-dns", err);
         kubeconfig_done(&config);
+    }
+    if (r == 0) {
+        (void)gethostname(host, sizeof(host) - 1);
+        p->events = event_recorder_new(p->client, "coracle-dns", host);
     }
     return r;
 }
@@ -219,7 +244,7 @@ static int listen_on_all(struct program *p, struct error *err)
     for (size_t i = 0; r == 0 && i < p->n_addresses; i++)
         r = dns_server_listen(p->server, &p->addresses[i], (uint16_t)f->port, err);
     if (r == 0 && !str_eq(f->metrics, "0") && *f->metrics &&
-        (r = dns_status_new(&p->status, p->loop, f->metrics, &p->metrics, p->zone, p->forwarder,
+        (r = dns_status_new(&p->status, p->loop, f->metrics, &p->metrics, p->zone, p->elsewhere,
                             err)) < 0)
         (void)error_prefix(err, r, "--metrics-bind-address");
     return r;
@@ -268,11 +293,13 @@ static void program_done(struct program *p)
     (void)informer_free(p->slices);
     (void)informer_free(p->namespaces);
     (void)informer_free(p->pods);
+    (void)informer_free(p->config);
+    (void)event_recorder_free(p->events);
     (void)dns_rules_free(p->rules);
     (void)dns_status_free(p->status);
     (void)dns_server_free(p->server);
     (void)resolv_free(p->resolv);
-    (void)forwarder_free(p->forwarder);
+    (void)elsewhere_free(p->elsewhere);
     (void)responder_free(p->responder);
     (void)zone_free(p->zone);
     dns_metrics_done(&p->metrics);
@@ -311,8 +338,11 @@ static int run(struct program *p, const struct flags *f, struct error *err)
     p->loop = loop_new();
     describe_local(p, f);
     dns_metrics_init(&p->metrics, zone_domain(p->zone), f->port);
+    p->elsewhere = elsewhere_new(
+        p->loop,
+        &(struct elsewhere_config){.own = p->addresses, .n_own = p->n_addresses, .ttl = c.ttl});
     r = start_forwarding(p, f->resolv, err);
-    p->responder = responder_new(p->zone, p->forwarder, &p->metrics);
+    p->responder = responder_new(p->zone, p->elsewhere, &p->metrics);
     p->server = dns_server_new(p->loop, responder_handle, p->responder);
     if (r == 0)
         r = connect_client(p, f, err);

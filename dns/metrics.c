@@ -75,11 +75,10 @@ void dns_metrics_count(struct dns_metrics *m, const struct dns_sample *s)
     metric_add(m->responses, labels, 1);
 }
 
-void dns_metrics_cache(struct dns_metrics *m, const struct forwarder *f)
+void dns_metrics_cache(struct dns_metrics *m, const struct elsewhere *e)
 {
-    struct forwarder_stats s = {.hits = 0};
-    if (f)
-        forwarder_stats(f, &s);
+    struct forwarder_stats s;
+    elsewhere_stats(e, &s);
     metric_set(m->entries, NULL, (double)s.entries);
     metric_set(m->hits, NULL, (double)s.hits);
     metric_set(m->misses, NULL, (double)s.misses);

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/metrics.h"
-#include "dns/forwarder.h"
+#include "dns/elsewhere.h"
 
 struct dns_metrics {
     struct metrics *all;
@@ -24,5 +24,5 @@ struct dns_sample {
     double seconds;
 };
 void dns_metrics_count(struct dns_metrics *m, const struct dns_sample *s);
-/* What the forwarder remembers now; @f may be NULL. */
-void dns_metrics_cache(struct dns_metrics *m, const struct forwarder *f);
+/* What is remembered of others now. */
+void dns_metrics_cache(struct dns_metrics *m, const struct elsewhere *e);

@@ -53,8 +53,10 @@ static void on_forwarded(void *arg, const struct forward_answer *answer)
     finish(q);
 }
 
-static void ask_others(struct asked *q, struct forwarder *f, const char *name)
+static void ask_others(struct asked *q, const struct elsewhere *e, const char *name)
 {
+    const char *domain = elsewhere_domain(e, name);
+    struct forwarder *f = elsewhere_forwarder(e, name);
     ldns_rdf *dname = f ? ldns_dname_new_frm_str(name) : NULL;
     if (!dname) {
         say(q, "this server asks no other one (--resolv-conf)");
@@ -62,8 +64,27 @@ static void ask_others(struct asked *q, struct forwarder *f, const char *name)
         finish(q);
         return;
     }
+    if (domain) {
+        _cleanup_free_ char *text = str_printf(
+            "those that ConfigMap " CUSTOM_CONFIG_NS "/" CUSTOM_CONFIG_NAME " has for %s", domain);
+        say(q, text);
+    }
     forwarder_ask(f, dname, q->type, on_forwarded, q);
     ldns_rdf_deep_free(dname);
+}
+
+static void ask_elsewhere(struct asked *q, const struct elsewhere *e, const char *name)
+{
+    _cleanup_(rr_list_donep) ldns_rr_list *known = ldns_rr_list_new();
+    if (!elsewhere_knows(e, name, q->type, known)) {
+        ask_others(q, e, name);
+        return;
+    }
+    (void)json_array_clear(q->why); /* nobody is asked */
+    say(q, "ConfigMap " CUSTOM_CONFIG_NS "/" CUSTOM_CONFIG_NAME " has it among its hosts");
+    q->rcode = LDNS_RCODE_NOERROR;
+    add_records(q, known);
+    finish(q);
 }
 
 /* Adds what the zone has of @name and of what it is an alias of. Returns the name that others are
@@ -100,7 +121,7 @@ static bool parse_name(const char *text, char out[NAME_TEXT_MAX])
     return good;
 }
 
-void names_handle(struct zone *zone, struct forwarder *forwarder, struct http_exchange *x,
+void names_handle(struct zone *zone, struct elsewhere *elsewhere, struct http_exchange *x,
                   const char *name)
 {
     char text[NAME_TEXT_MAX];
@@ -121,7 +142,7 @@ void names_handle(struct zone *zone, struct forwarder *forwarder, struct http_ex
                          "records", q->records, "why", q->why);
     _cleanup_free_ char *outside = look_up(zone, q, text);
     if (outside)
-        ask_others(q, forwarder, outside);
+        ask_elsewhere(q, elsewhere, outside);
     else
         finish(q);
 }

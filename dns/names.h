@@ -6,10 +6,10 @@
  */
 #pragma once
 
-#include "dns/forwarder.h"
+#include "dns/elsewhere.h"
 #include "dns/zone.h"
 #include "net/http_server.h"
 
-/* Ends the exchange, now or when other servers have answered. @forwarder may be NULL. */
-void names_handle(struct zone *zone, struct forwarder *forwarder, struct http_exchange *x,
+/* Ends the exchange, now or when other servers have answered. */
+void names_handle(struct zone *zone, struct elsewhere *elsewhere, struct http_exchange *x,
                   const char *name);

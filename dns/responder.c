@@ -11,7 +11,7 @@
 
 struct responder {
     struct zone *zone;
-    struct forwarder *forwarder;
+    struct elsewhere *elsewhere;
     struct dns_metrics *metrics;
 };
 
@@ -27,12 +27,12 @@ struct answering {
     ldns_rdf *outside; /* the name to be asked for elsewhere; NULL: none */
 };
 
-struct responder *responder_new(struct zone *zone, struct forwarder *forwarder,
+struct responder *responder_new(struct zone *zone, struct elsewhere *elsewhere,
                                 struct dns_metrics *metrics)
 {
     struct responder *r = mem_zalloc(sizeof(*r));
     r->zone = zone;
-    r->forwarder = forwarder;
+    r->elsewhere = elsewhere;
     r->metrics = metrics;
     return r;
 }
@@ -105,7 +105,8 @@ static void answer_any(struct answering *g)
 {
     enum zone_verdict v = zone_lookup(g->r->zone, g->q.name, LDNS_RR_TYPE_HINFO, &g->a);
     g->ours = v != ZONE_OUTSIDE;
-    g->rcode = v == ZONE_OUTSIDE && g->r->forwarder ? LDNS_RCODE_NOERROR : rcode_of(v);
+    g->rcode =
+        v == ZONE_OUTSIDE && elsewhere_forwards(g->r->elsewhere) ? LDNS_RCODE_NOERROR : rcode_of(v);
     if (g->rcode != LDNS_RCODE_NOERROR || g->a.cname)
         return;
     ldns_rr_list_deep_free(g->a.authority);
@@ -116,6 +117,18 @@ static void answer_any(struct answering *g)
         ldns_rr_set_owner(hinfo, ldns_rdf_clone(query_name(&g->q)));
     }
     record_push(g->a.answer, hinfo);
+}
+
+/* What people added by hand is known here, whatever the name comes from. */
+static void answer_outside(struct answering *g)
+{
+    char name[NAME_TEXT_MAX];
+    if (!g->outside || !name_text(g->outside, name) ||
+        !elsewhere_knows(g->r->elsewhere, name, g->q.type, g->a.answer))
+        return;
+    ldns_rdf_deep_free(g->outside);
+    g->outside = NULL;
+    g->rcode = LDNS_RCODE_NOERROR;
 }
 
 static void answer(struct answering *g)
@@ -130,6 +143,7 @@ static void answer(struct answering *g)
     follow_aliases(g);
     if (!g->ours)
         g->outside = ldns_rdf_clone(query_name(&g->q));
+    answer_outside(g);
 }
 
 /* ---- replies ---- */
@@ -141,7 +155,8 @@ static bool has_records(unsigned rcode)
 
 static void encode(const struct answering *g, bool tcp, uint8_t **ret, size_t *ret_len)
 {
-    struct reply reply = {.rcode = g->rcode, .recursion_available = g->r->forwarder != NULL};
+    struct reply reply = {.rcode = g->rcode,
+                          .recursion_available = elsewhere_forwards(g->r->elsewhere)};
     if (has_records(g->rcode)) {
         reply.authoritative = g->ours;
         reply.answer = g->a.answer;
@@ -213,6 +228,16 @@ static void on_forwarded(void *arg, const struct forward_answer *answer)
     finish(g);
 }
 
+/* Whom to ask for the rest; NULL: nobody, or nothing is left to ask. */
+static struct forwarder *others(const struct answering *g)
+{
+    char name[NAME_TEXT_MAX];
+    if (!g->outside)
+        return NULL;
+    (void)name_text(g->outside, name); /* odd bytes do not matter for the domain */
+    return elsewhere_forwarder(g->r->elsewhere, name);
+}
+
 void responder_handle(struct dns_request *rq, void *arg)
 {
     size_t len;
@@ -221,19 +246,21 @@ void responder_handle(struct dns_request *rq, void *arg)
     g->r = arg;
     g->rq = rq;
     (void)clock_gettime(CLOCK_MONOTONIC, &g->start);
-    if (!begin(g, data, len)) {
+    bool wanted = begin(g, data, len);
+    struct forwarder *forwarder = wanted ? others(g) : NULL;
+    if (!wanted) {
         request_reply(rq, NULL, 0);
         answering_done(g);
         free(g);
-    } else if (!g->outside || !g->r->forwarder || !g->q.recursion) {
+    } else if (!forwarder || !g->q.recursion) {
         finish(g);
-    } else if (forwarder_is_loop(g->r->forwarder, data, len)) {
+    } else if (elsewhere_is_loop(g->r->elsewhere, data, len)) {
         char text[IP_TEXT_MAX];
         log_warn("question comes back: a DNS server that is asked asks here", "name", g->q.name,
                  "from", ip_addr_format(request_client(rq), text), NULL);
         g->rcode = LDNS_RCODE_REFUSED;
         finish(g);
     } else {
-        forwarder_ask(g->r->forwarder, g->outside, g->q.type, on_forwarded, g);
+        forwarder_ask(forwarder, g->outside, g->q.type, on_forwarded, g);
     }
 }

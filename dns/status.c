@@ -10,13 +10,13 @@ struct dns_status {
     struct http_server *server;
     struct dns_metrics *metrics;
     struct zone *zone;
-    struct forwarder *forwarder;
+    struct elsewhere *elsewhere;
 };
 
 static void reply_metrics(struct dns_status *s, struct http_exchange *x)
 {
     _cleanup_strbuf_ struct strbuf body = STRBUF_INIT;
-    dns_metrics_cache(s->metrics, s->forwarder);
+    dns_metrics_cache(s->metrics, s->elsewhere);
     metrics_write(s->metrics->all, &body);
     http_exchange_reply(x, 200, METRICS_CONTENT_TYPE, body.data, body.len);
 }
@@ -32,7 +32,7 @@ static void on_request(struct http_exchange *x, void *arg)
     else if (str_eq(path, "/health"))
         http_exchange_replyf(x, 200, "OK");
     else if (str_starts(path, "/names/"))
-        names_handle(s->zone, s->forwarder, x, http_exchange_decoded_path(x) + strlen("/names/"));
+        names_handle(s->zone, s->elsewhere, x, http_exchange_decoded_path(x) + strlen("/names/"));
     else if (!str_eq(path, "/ready"))
         http_exchange_replyf(x, 404, "there are /metrics, /health, /ready, /names/NAME\n");
     else if (zone_is_synced(s->zone))
@@ -62,11 +62,11 @@ static int listen_on(struct http_server *server, const char *text, struct error 
 }
 
 int dns_status_new(struct dns_status **ret, struct loop *loop, const char *address,
-                   struct dns_metrics *metrics, struct zone *zone, struct forwarder *f,
+                   struct dns_metrics *metrics, struct zone *zone, struct elsewhere *elsewhere,
                    struct error *err)
 {
     struct dns_status *s = mem_zalloc(sizeof(*s));
-    *s = (struct dns_status){.metrics = metrics, .zone = zone, .forwarder = f};
+    *s = (struct dns_status){.metrics = metrics, .zone = zone, .elsewhere = elsewhere};
     s->server = http_server_new(loop, NULL, on_request, s);
     int r = listen_on(s->server, address, err);
     if (r < 0) {

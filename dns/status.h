@@ -11,9 +11,9 @@
 
 struct dns_status;
 
-/* All are borrowed; @f may be NULL. @address: "127.0.0.1:9153". -EINVAL naming it, -EADDRINUSE, …
+/* All are borrowed. @address: "127.0.0.1:9153". -EINVAL naming it, -EADDRINUSE, …
  */
 int dns_status_new(struct dns_status **ret, struct loop *loop, const char *address,
-                   struct dns_metrics *metrics, struct zone *zone, struct forwarder *f,
+                   struct dns_metrics *metrics, struct zone *zone, struct elsewhere *elsewhere,
                    struct error *err);
 struct dns_status *dns_status_free(struct dns_status *s); /* NULL is harmless; returns NULL */

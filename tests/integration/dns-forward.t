@@ -113,7 +113,7 @@ ok "which changes" eventually 10 answers who.example A 127.0.0.20
 printf 'nameserver %s\n' $SERVER >"$T/elsewhere/stub.conf"
 says_failure() { [ "$(status who.example A)" = SERVFAIL ]; }
 ok "our own address is nobody to ask" eventually 10 says_failure
-like "$(cat "$T/dns.log")" 'this server is named among the host.s resolvers.*address=127.0.0.10' "and the log says so"
+like "$(cat "$T/dns.log")" 'this server is named among those to ask.*in=resolv.conf address=127.0.0.10' "and the log says so"
 printf 'nameserver 127.0.0.20\n' >"$T/elsewhere/stub.conf"
 ok "and back" eventually 10 answers who.example A 127.0.0.20
 in_ns dig +tries=1 +time=1 "@$SERVER" silent.example A >/dev/null

@@ -215,6 +215,26 @@ is "$(status 10-244-9-8.default.pod.corp.example A)" NXDOMAIN "another one has n
 is "$(ask elsewhere.default.svc.corp.example A)" "192.0.2.1 plain.example." "an alias is followed to another server"
 is "$(status elsewhere.default.svc.corp.example AAAA)" NOERROR "also where it has no record"
 is "$(grep -c corp.example "$T/upstream.log")" 0 "which is not asked for names of the cluster"
+
+# ---- names and domains added by hand ----
+config() { printf '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"coracle-dns","namespace":"kube-system"},"data":{"hosts":"%s","zones":"%s"}}' "$1" "$2"; }
+printf 'nameserver 192.0.2.77\n' >"$RESOLV" # nobody is there
+create /api/v1/namespaces/kube-system/configmaps "$(config '192.168.1.5 nas.home nas # disks\n192.168.1.6 nas.home' 'example 127.0.0.20\nwrong')"
+ok "hosts of the ConfigMap coracle-dns" eventually 10 answers nas.home A "192.168.1.5 192.168.1.6"
+is "$(status nas.home AAAA)" NOERROR "which are there without an address of the other family"
+is "$(ask -x 192.168.1.5)" "nas.home." "and back"
+is "$(ask who.example A)" 127.0.0.20 "a domain with servers of its own"
+is "$(ask elsewhere.default.svc.corp.example A)" "192.0.2.1 plain.example." "for aliases, too"
+like "$(why nas.home.)" "ConfigMap kube-system/coracle-dns has it among its hosts nas.home. 5 IN A" "coracle dns says where it is from"
+like "$(why who.example.)" "those that ConfigMap kube-system/coracle-dns has for example who.example" "and who was asked"
+like "$(cat "$T/dns.log")" 'passed over.* why="zones: line 2: no server behind wrong"' "a wrong line is named"
+event() { api GET /api/v1/namespaces/kube-system/events | jq -e '.items[]|select(.reason=="InvalidLine" and .involvedObject.name=="coracle-dns" and (.message|test("line 2")))'; }
+ok "in an event, too" eventually 10 event
+api_json PUT /api/v1/namespaces/kube-system/configmaps/coracle-dns "$(config '192.168.1.7 nas.home' '')" >/dev/null
+ok "a change is followed" eventually 10 answers nas.home A 192.168.1.7
+api DELETE /api/v1/namespaces/kube-system/configmaps/coracle-dns >/dev/null
+gone() { [ -z "$(in_ns dig +short +tries=1 +time=5 @$SERVER nas.home A | grep 192)" ]; }
+ok "and its end" eventually 10 gone
 dns_stop
 is $? 0 "it ends"
 is "$(grep -c 'level=error\| error ' "$T/dns.log")" 0 "nothing went wrong" || sed 's/^/# /' "$T/dns.log" >&2
