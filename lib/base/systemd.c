@@ -5,15 +5,13 @@
  * JobRemoved with that object says how the job ended. The answer comes before the signal. Results
  * are gathered while sd-bus dispatches and handed out after, so that callbacks may ask for more.
  */
-#include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <time.h>
-
-#include <systemd/sd-bus.h>
-
-#include "base/strbuf.h"
 #include "base/systemd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/bus.h"
+#include "base/strbuf.h"
 
 #define SERVICE   "org.freedesktop.systemd1"
 #define OBJECT    "/org/freedesktop/systemd1"
@@ -25,14 +23,11 @@
 struct systemd {
     struct loop *loop;
     char *address;
-    sd_bus *bus; /* NULL: not connected */
-    struct loop_io io;
-    short watched; /* events of @io */
-    struct loop_timer timer, linger;
+    struct bus bus;
+    struct loop_timer linger;
     struct loop_deferred kick;
     struct list jobs;     /* under way */
     struct list finished; /* to be told */
-    bool dispatching;
 };
 
 struct systemd_job {
@@ -70,12 +65,8 @@ static void finish(struct systemd_job *job, int code, const char *why)
 
 static void disconnect(struct systemd *sd)
 {
-    loop_io_done(&sd->io);
-    sd->io = (struct loop_io){.what = NULL};
-    sd->watched = 0;
-    loop_timer_stop(&sd->timer);
     loop_timer_stop(&sd->linger);
-    sd->bus = sd_bus_close_unref(sd->bus);
+    bus_disconnect(&sd->bus);
 }
 
 static void tell(struct systemd *sd)
@@ -91,64 +82,28 @@ static void tell(struct systemd *sd)
     }
 }
 
-static void on_io(int fd, short events, void *arg);
 static void on_kick(void *arg);
 
-/* Watches for what sd-bus wants next. */
-static void watch(struct systemd *sd)
+static void linger(struct systemd *sd)
 {
-    int events = sd_bus_get_events(sd->bus);
-    uint64_t until = UINT64_MAX;
-    short want = (short)((events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0));
-    if (want != sd->watched) {
-        loop_io_done(&sd->io);
-        sd->io = (struct loop_io){.what = NULL};
-        if (want)
-            (void)loop_io_init(&sd->io, sd->loop, "systemd", sd_bus_get_fd(sd->bus), want, on_io,
-                               sd);
-        sd->watched = want;
-    }
-    loop_timer_stop(&sd->timer);
-    if (sd_bus_get_timeout(sd->bus, &until) > 0 && until != UINT64_MAX) {
-        struct timespec now;
-        (void)clock_gettime(CLOCK_MONOTONIC, &now);
-        uint64_t now_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-        loop_timer_set(&sd->timer, until > now_us ? (until - now_us + 999) / 1000 : 0);
-    }
     if (list_empty(&sd->jobs) && !loop_timer_armed(&sd->linger))
         loop_timer_set(&sd->linger, LINGER_MS);
     else if (!list_empty(&sd->jobs))
         loop_timer_stop(&sd->linger);
 }
 
-static void dispatch(struct systemd *sd)
+static void dispatch(void *arg)
 {
-    int r;
-    if (!sd->bus || sd->dispatching)
-        return;
-    sd->dispatching = true;
-    while ((r = sd_bus_process(sd->bus, NULL)) > 0)
-        ;
-    sd->dispatching = false;
-    if (r < 0) {
+    struct systemd *sd = arg;
+    if (bus_process(&sd->bus) < 0) {
         while (!list_empty(&sd->jobs))
             finish(LIST_ENTRY(sd->jobs.next, struct systemd_job, entry), -ECONNRESET,
                    "the connection broke");
         disconnect(sd);
     } else {
-        watch(sd);
+        linger(sd);
     }
     tell(sd);
-}
-
-static void on_io(_unused_ int fd, _unused_ short events, void *arg)
-{
-    dispatch(arg);
-}
-
-static void on_timer(void *arg)
-{
-    dispatch(arg);
 }
 
 static void on_linger(void *arg)
@@ -178,19 +133,15 @@ static int on_job_removed(sd_bus_message *m, void *arg, _unused_ sd_bus_error *e
 
 static int connect_bus(struct systemd *sd, struct error *err)
 {
-    sd_bus *bus = NULL;
-    int r = sd_bus_new(&bus);
-    if (r >= 0)
-        r = sd_bus_set_address(bus, sd->address);
-    if (r >= 0)
-        r = sd_bus_start(bus);
-    if (r >= 0)
-        r = sd_bus_match_signal(bus, NULL, NULL, OBJECT, MANAGER, "JobRemoved", on_job_removed, sd);
+    int r = bus_connect(&sd->bus, sd->address, false, err);
+    if (r < 0)
+        return r;
+    r = sd_bus_match_signal(sd->bus.bus, NULL, NULL, OBJECT, MANAGER, "JobRemoved", on_job_removed,
+                            sd);
     if (r < 0) {
-        (void)sd_bus_close_unref(bus);
+        bus_disconnect(&sd->bus);
         return error_errno(err, r, "systemd does not answer at %s", sd->address);
     }
-    sd->bus = bus;
     return 0;
 }
 
@@ -199,12 +150,12 @@ static int ask_version(struct systemd *sd, struct error *err)
 {
     _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
     sd_bus_message *call = NULL, *reply = NULL;
-    int r = sd_bus_message_new_method_call(sd->bus, &call, SERVICE, OBJECT,
+    int r = sd_bus_message_new_method_call(sd->bus.bus, &call, SERVICE, OBJECT,
                                            "org.freedesktop.DBus.Properties", "Get");
     if (r >= 0)
         r = sd_bus_message_append(call, "ss", MANAGER, "Version");
     if (r >= 0)
-        r = sd_bus_call(sd->bus, call, (uint64_t)OPEN_MS * 1000, &error, &reply);
+        r = sd_bus_call(sd->bus.bus, call, (uint64_t)OPEN_MS * 1000, &error, &reply);
     if (r < 0)
         (void)error_set(err, -ENOTCONN, "systemd does not answer at %s: %s", sd->address,
                         error.message ? error.message : strerror(-r));
@@ -220,7 +171,7 @@ int systemd_open(struct loop *loop, const char *socket, struct systemd **ret, st
     sd->address = str_printf("unix:path=%s", socket ? socket : SYSTEMD_SOCKET);
     list_init(&sd->jobs);
     list_init(&sd->finished);
-    loop_timer_init(&sd->timer, loop, "systemd", on_timer, sd);
+    bus_init(&sd->bus, loop, "systemd", dispatch, sd);
     loop_timer_init(&sd->linger, loop, "systemd idle", on_linger, sd);
     loop_deferred_init(&sd->kick, loop, on_kick, sd);
     int r = connect_bus(sd, err);
@@ -244,7 +195,7 @@ struct systemd *systemd_free(struct systemd *sd)
     while (!list_empty(&sd->finished))
         job_free(LIST_ENTRY(sd->finished.next, struct systemd_job, entry));
     disconnect(sd);
-    loop_timer_done(&sd->timer);
+    bus_done(&sd->bus);
     loop_timer_done(&sd->linger);
     loop_deferred_done(&sd->kick);
     free(sd->address);
@@ -271,7 +222,7 @@ static int on_answer(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
     const char *object;
     const sd_bus_error *e = sd_bus_message_get_error(m);
     job->slot = sd_bus_slot_unref(job->slot);
-    if (e && sd_bus_is_open(job->sd->bus) <= 0)
+    if (e && sd_bus_is_open(job->sd->bus.bus) <= 0)
         finish(job, -ECONNRESET, "the connection broke");
     else if (e && job->stop && code_of(e) == -ENOENT)
         finish(job, 0, NULL);
@@ -296,7 +247,7 @@ static void on_deadline(void *arg)
 static void on_kick(void *arg)
 {
     struct systemd *sd = arg;
-    if (sd->bus)
+    if (sd->bus.bus)
         dispatch(sd);
     else
         tell(sd);
@@ -306,9 +257,9 @@ static void on_kick(void *arg)
 static sd_bus_message *begin(struct systemd *sd, const char *method, struct error *err)
 {
     sd_bus_message *m = NULL;
-    if (!sd->bus && connect_bus(sd, err) < 0)
+    if (!sd->bus.bus && connect_bus(sd, err) < 0)
         return NULL;
-    int r = sd_bus_message_new_method_call(sd->bus, &m, SERVICE, OBJECT, MANAGER, method);
+    int r = sd_bus_message_new_method_call(sd->bus.bus, &m, SERVICE, OBJECT, MANAGER, method);
     if (r < 0)
         (void)error_errno(err, r, "systemd: %s", method);
     return r < 0 ? NULL : m;
@@ -328,7 +279,8 @@ static struct systemd_job *submit(struct systemd *sd, sd_bus_message *m, int cod
     loop_timer_init(&job->deadline, sd->loop, "systemd job", on_deadline, job);
     list_append(&sd->jobs, &job->entry);
     if (m && code >= 0)
-        code = sd_bus_call_async(sd->bus, &job->slot, m, on_answer, job, (uint64_t)JOB_MS * 1000);
+        code =
+            sd_bus_call_async(sd->bus.bus, &job->slot, m, on_answer, job, (uint64_t)JOB_MS * 1000);
     if (!m)
         finish(job, why->code, error_text(why));
     else if (code < 0)
