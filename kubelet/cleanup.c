@@ -1,8 +1,13 @@
 /* Leaving no trace; see cleanup.h. */
 #include "kubelet/cleanup.h"
 
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "base/cgroup.h"
 #include "base/daemon.h"
+#include "base/logind.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
 #include "kubelet/node/hint.h"
@@ -21,6 +26,17 @@ static int remove_cgroups(const char *cgroup_root, struct error *err)
     return r;
 }
 
+/* The file, and its directory where that was made for it alone. */
+static int remove_logind_override(const char *root, struct error *err)
+{
+    _cleanup_free_ char *path = daemon_path(root, LOGIND_OVERRIDE);
+    if (unlink(path) < 0)
+        return errno == ENOENT ? 0 : error_errno(err, -errno, "cannot remove %s", path);
+    *strrchr(path, '/') = '\0';
+    (void)rmdir(path);
+    return 0;
+}
+
 int kubelet_cleanup(const char *root, const char *cgroup_root, const char *journal,
                     struct error *err)
 {
@@ -30,5 +46,8 @@ int kubelet_cleanup(const char *root, const char *cgroup_root, const char *journ
     if (!first)
         first = r;
     r = iptables_hint_remove(journal, first ? NULL : err);
+    if (!first)
+        first = r;
+    r = remove_logind_override(root, first ? NULL : err);
     return first ? first : r;
 }

@@ -70,6 +70,7 @@ struct kubelet {
     bool limited_swap;               /* burstable pods may have some */
     bool oom_single;                 /* out of memory costs a process, not the container */
     bool node_ready;                 /* the runtime and its network are */
+    bool shutting_down;              /* the machine is about to go down */
     bool seccomp_default;            /* RuntimeDefault where a pod names no profile */
     bool supplemental_groups_policy; /* the runtime has it */
 };

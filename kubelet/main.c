@@ -18,6 +18,7 @@
 #include "kubelet/runtime/events.h"
 #include "kubelet/runtime/image_gc.h"
 #include "kubelet/server/server.h"
+#include "kubelet/shutdown/shutdown.h"
 #include "kubelet/sources.h"
 #include "kubelet/stats/stats.h"
 #include "net/http_client.h"
@@ -59,7 +60,9 @@ struct program {
     struct config_flags flags;
     struct kubelet_config file;
     struct eviction_policy eviction;
+    struct shutdown_plan shutdown_plan;
     struct node *node;
+    struct node_shutdown *shutdown;
     struct iptables_hint *hint;
     char *journal;
     struct file_source *files;
@@ -178,6 +181,21 @@ static void on_node_changed(void *arg)
     node_update(p->node);
 }
 
+static void on_pods_ended(void *arg)
+{
+    struct program *p = arg;
+    loop_stop(p->k.loop, 0);
+}
+
+/* In place of daemon_stop_on_signals()' own. */
+static void on_term(_unused_ int signo, void *arg)
+{
+    struct program *p = arg;
+    daemon_notify("STOPPING=1");
+    if (!node_shutdown_term(p->shutdown, on_pods_ended, p))
+        loop_stop(p->k.loop, 0);
+}
+
 static void on_ready(void *arg)
 {
     (void)arg;
@@ -207,6 +225,8 @@ static int share_node(struct program *p, struct error *err)
     int r = node_allocatable(&k->capacity, f, &pods, &k->allocatable, err);
     if (r == 0)
         r = eviction_policy_read(f, &p->eviction, err);
+    if (r == 0)
+        r = shutdown_plan_read(f, &p->shutdown_plan, err);
     if (r < 0)
         return r;
     k->cgroup_driver = f->cgroup_driver;
@@ -258,6 +278,7 @@ static int start(struct program *p, struct error *err)
     k->image_gc = image_gc_new(k, &images, on_node_changed, p);
     k->stats = stats_new(k);
     k->eviction = eviction_new(k, &p->eviction, on_node_changed, p);
+    p->shutdown = node_shutdown_new(k, &p->shutdown_plan, p->node, on_node_changed, p);
     _cleanup_free_ char *manifests = is_given(p->file.static_pods)
                                          ? str_dup(p->file.static_pods)
                                          : daemon_path(options.root, "/etc/kubernetes/manifests");
@@ -277,6 +298,7 @@ static void stop(struct program *p)
     (void)iptables_hint_free(p->hint);
     file_source_free(p->files);
     api_source_free(p->api);
+    p->shutdown = node_shutdown_free(p->shutdown);
     k->eviction = eviction_free(k->eviction);
     k->stats = stats_free(k->stats);
     k->image_gc = image_gc_free(k->image_gc);
@@ -362,6 +384,10 @@ int main(int argc, char **argv)
         log_error("cannot start", "error", error_text(&err), NULL);
     else
         daemon_notify("READY=1");
+    if (p.shutdown) {
+        loop_signal_done(&p.signals.term);
+        loop_signal_init(&p.signals.term, p.k.loop, SIGTERM, on_term, &p);
+    }
     int code = r < 0 ? 1 : loop_run(p.k.loop);
     daemon_notify("STOPPING=1");
     stop(&p);

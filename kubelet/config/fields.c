@@ -80,6 +80,10 @@ const struct config_field config_fields[] = {
     {"imageMinimumGCAge", CONFIG_TEXT, "\"2m\"", "minimum-image-ttl-duration", "TIME",
      "younger images stay"},
     {"imageMaximumGCAge", CONFIG_TEXT, NULL, NULL, NULL, NULL},
+
+    {"shutdownGracePeriod", CONFIG_TEXT, NULL, NULL, NULL, NULL},
+    {"shutdownGracePeriodCriticalPods", CONFIG_TEXT, NULL, NULL, NULL, NULL},
+    {"shutdownGracePeriodByPodPriority", CONFIG_OBJECTS, NULL, NULL, NULL, NULL},
     {.path = NULL},
 };
 
@@ -153,9 +157,6 @@ const char *const config_unsupported_fields[] = {
     "runtimeRequestTimeout",
     "serializeImagePulls",
     "showHiddenMetricsForVersion",
-    "shutdownGracePeriod",
-    "shutdownGracePeriodByPodPriority",
-    "shutdownGracePeriodCriticalPods",
 
     "staticPodURL",
     "staticPodURLHeader",

@@ -10,8 +10,9 @@ enum config_kind {
     CONFIG_TEXT,
     CONFIG_BOOL,
     CONFIG_INT,
-    CONFIG_LIST, /* of strings; a flag may be repeated or hold commas */
-    CONFIG_MAP,  /* string → string; a flag has key=value or key<value, separated by commas */
+    CONFIG_LIST,    /* of strings; a flag may be repeated or hold commas */
+    CONFIG_MAP,     /* string → string; a flag has key=value or key<value, separated by commas */
+    CONFIG_OBJECTS, /* a list of objects; never a flag */
 };
 
 struct config_field {

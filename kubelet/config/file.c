@@ -58,6 +58,12 @@ static const struct decode_field memory_swap_fields[] = {
     DECODE_FIELD(struct memory_swap_config, behavior, "swapBehavior", DECODE_STRING), DECODE_END};
 TYPE(memory_swap_type, struct memory_swap_config, memory_swap_fields);
 
+static const struct decode_field shutdown_fields[] = {
+    DECODE_FIELD(struct kubelet_shutdown_period, priority, "priority", DECODE_INT),
+    DECODE_FIELD(struct kubelet_shutdown_period, seconds, "shutdownGracePeriodSeconds", DECODE_INT),
+    DECODE_END};
+TYPE(shutdown_type, struct kubelet_shutdown_period, shutdown_fields);
+
 #define FIELD(member, name, kind) DECODE_FIELD(struct kubelet_config, member, name, kind)
 static const struct decode_field top_fields[] = {
     FIELD(api_version, "apiVersion", DECODE_STRING),
@@ -102,6 +108,10 @@ static const struct decode_field top_fields[] = {
     FIELD(image_gc_low, "imageGCLowThresholdPercent", DECODE_INT),
     FIELD(image_min_age, "imageMinimumGCAge", DECODE_STRING),
     FIELD(image_max_age, "imageMaximumGCAge", DECODE_STRING),
+    FIELD(shutdown_text, "shutdownGracePeriod", DECODE_STRING),
+    FIELD(shutdown_critical_text, "shutdownGracePeriodCriticalPods", DECODE_STRING),
+    DECODE_SUB(struct kubelet_config, shutdown, "shutdownGracePeriodByPodPriority", DECODE_ARRAY,
+               &shutdown_type),
     DECODE_END};
 static const struct decode_type config_type = {KIND, sizeof(struct kubelet_config), top_fields};
 
@@ -199,6 +209,8 @@ static int read_durations(struct kubelet_config *c, struct error *err)
         {"authorization.webhook.cacheUnauthorizedTTL", authz->denied_ttl, &authz->denied_ttl_ms},
         {"imageMinimumGCAge", c->image_min_age, &c->image_min_age_ms},
         {"imageMaximumGCAge", c->image_max_age, &c->image_max_age_ms},
+        {"shutdownGracePeriod", c->shutdown_text, &c->shutdown_ms},
+        {"shutdownGracePeriodCriticalPods", c->shutdown_critical_text, &c->shutdown_critical_ms},
     };
     for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
         const char *text = table[i].text;

@@ -37,6 +37,10 @@ struct memory_swap_config {
     char *behavior; /* NULL, "", "NoSwap" or "LimitedSwap" */
 };
 
+struct kubelet_shutdown_period {
+    int64_t priority, seconds;
+};
+
 struct kubelet_config {
     json_t *json; /* the whole, as it holds */
     char *api_version, *kind;
@@ -57,6 +61,9 @@ struct kubelet_config {
     int64_t image_min_age_ms, image_max_age_ms;
     struct memory_swap_config memory_swap;
     struct opt_bool oom_single; /* singleProcessOOMKill */
+    char *shutdown_text, *shutdown_critical_text;
+    int64_t shutdown_ms, shutdown_critical_ms;         /* shutdownGracePeriod, …CriticalPods */
+    ARRAY_OF(struct kubelet_shutdown_period) shutdown; /* …ByPodPriority */
     bool seccomp_default, debugging, server_tls_bootstrap, rotate_certificates;
     bool iptables_chains;
 };

@@ -23,6 +23,7 @@ static enum option_kind option_kind(enum config_kind kind)
         return OPTION_LIST;
     case CONFIG_TEXT:
     case CONFIG_INT:
+    case CONFIG_OBJECTS:
         break;
     }
     return OPTION_STRING;
@@ -116,6 +117,8 @@ static json_t *given(const struct config_field *field, const union config_flag_v
         return v->text ? json_boolean(str_eq(v->text, "true")) : NULL;
     case CONFIG_TEXT:
         return v->text ? json_text(v->text) : NULL;
+    case CONFIG_OBJECTS:
+        return NULL;
     case CONFIG_INT:
         break;
     }

@@ -21,6 +21,8 @@
 #define RETRY_MS     500
 #define RETRY_MAX_MS 7000
 
+#define SHUTTING_DOWN "node is shutting down" /* upstream's message */
+
 struct node {
     struct kubelet *k;
     struct loop_timer ask, write;
@@ -202,6 +204,8 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         why =
             str_dup("the container runtime has the cgroup driver systemd: this kubelet works with "
                     "cgroupfs only");
+    if (!why && n->k->shutting_down)
+        why = str_dup(SHUTTING_DOWN);
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): str_dup never returns NULL
     for (size_t i = 0; !why && i < r->status->n_conditions; i++) {
         const Runtime__V1__RuntimeCondition *c = r->status->conditions[i];
@@ -403,10 +407,24 @@ static void note_pressures(struct node *n)
     }
 }
 
+static void note_shutdown(struct node *n)
+{
+    if (n->k->shutting_down && n->k->node_ready)
+        set_ready(n, false, SHUTTING_DOWN);
+    else if (!n->k->shutting_down && str_eq(n->why, SHUTTING_DOWN))
+        loop_timer_set(&n->ask, 0); /* whether the runtime still is, it says itself */
+}
+
 void node_update(struct node *n)
 {
     note_pressures(n);
+    note_shutdown(n);
     write_status(n);
+}
+
+bool node_is_current(const struct node *n)
+{
+    return !n->k->api || (n->registered && n->sent && !n->api_call);
 }
 
 struct node *node_new(struct kubelet *k, void (*ready)(void *arg), void *arg)

@@ -15,6 +15,8 @@ struct node;
 struct node *node_new(struct kubelet *k, void (*ready)(void *arg), void *arg);
 /* What the status is made of has changed. */
 void node_update(struct node *n);
+/* The API has the status as it is, or there is none to tell. */
+bool node_is_current(const struct node *n);
 struct node *node_free(struct node *n); /* returns NULL */
 
 /* ---- facts.c: what the machine is ---- */

@@ -53,6 +53,12 @@ static bool fits(struct pod_worker *w)
     return true;
 }
 
+/* What does is not turned away. */
+static bool runs_already(const struct pod_worker *w)
+{
+    return runtime_events_knows(w->k->runtime_events, w->pod->meta.uid);
+}
+
 bool worker_admit(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
@@ -62,14 +68,16 @@ bool worker_admit(struct pod_worker *w)
         reject(w, "UnexpectedAdmissionError", w->pod->invalid);
         return false;
     }
+    if (w->k->shutting_down && !runs_already(w)) {
+        reject(w, "NodeShutdown", "Pod was rejected as the node is shutting down.");
+        return false;
+    }
     if (pod_check_sysctls(w->pod, &w->k->unsafe_sysctls, &err) < 0) {
         reject(w, "SysctlForbidden", error_text(&err));
         return false;
     }
-    /* What runs here already is not turned away. */
     _cleanup_free_ char *text = NULL;
-    if (!eviction_admits(w->k->eviction, w->pod, &text) &&
-        !runtime_events_knows(w->k->runtime_events, w->pod->meta.uid)) {
+    if (!eviction_admits(w->k->eviction, w->pod, &text) && !runs_already(w)) {
         reject(w, "Evicted", text);
         return false;
     }

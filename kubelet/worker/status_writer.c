@@ -306,6 +306,17 @@ void status_writer_update(struct status_writer *s)
     step(s);
 }
 
+bool status_writer_is_current(const struct status_writer *s)
+{
+    if (!target(s))
+        return true;
+    if (s->call)
+        return false;
+    _cleanup_json_ json_t *want = worker_status(s->w);
+    _cleanup_free_ char *text = encode(want);
+    return str_eq(text, s->sent);
+}
+
 void status_writer_observe(struct status_writer *s, const struct pod *pod)
 {
     /* While we write, the answer tells what the API has. */

@@ -107,11 +107,19 @@ bool worker_evict(struct pod_worker *w, const char *message, int64_t grace)
     if (w->failed_reason || w->stage != WORKER_RUN)
         return false;
     kubelet_event(w->k, w->pod, NULL, "Warning", "Evicted", "%s", message);
-    worker_fail(w, "Evicted", message);
-    w->evicted = true;
-    w->evict_grace = grace;
-    worker_kick(w);
+    worker_terminate(w, "Evicted", message, grace);
     return true;
+}
+
+void worker_terminate(struct pod_worker *w, const char *reason, const char *message, int64_t grace)
+{
+    if (w->stage == WORKER_RUN && !w->failed_reason && !w->removed) {
+        worker_fail(w, reason, message);
+        w->evicted = true;
+    }
+    if (grace && (!w->evict_grace || grace < w->evict_grace))
+        w->evict_grace = grace;
+    worker_kick(w);
 }
 
 static void read_start_time(struct pod_worker *w)
@@ -408,12 +416,9 @@ static void check_end(struct pod_worker *w)
     int64_t before = w->grace;
     if (w->pod->meta.deleted)
         w->removed = true;
-    if (w->removed)
-        w->grace = pod_grace(w->pod);
-    else
-        w->grace = w->evict_grace && w->evict_grace < w->pod->spec.grace.value
-                       ? w->evict_grace
-                       : w->pod->spec.grace.value;
+    w->grace = w->removed ? pod_grace(w->pod) : w->pod->spec.grace.value;
+    if (w->evict_grace && w->evict_grace < w->grace)
+        w->grace = w->evict_grace;
     if (w->stage == WORKER_STOP && w->grace < before)
         worker_hurry(w);
     if (w->stage == WORKER_RUN && (w->removed || over))

@@ -123,7 +123,7 @@ struct pod_worker {
     struct volume_teardown *teardown;
     int64_t start_time;    /* seconds since the epoch */
     int64_t grace;         /* of the stop under way, seconds */
-    int64_t evict_grace;   /* of an eviction; 0: the pod's own */
+    int64_t evict_grace;   /* of an eviction or shutdown; 0: the pod's own */
     uint64_t stop_began;   /* now_ms() */
     char *handler;         /* of the RuntimeClass; NULL until it is known */
     struct id_mapping ids; /* of a user namespace of its own */
@@ -156,6 +156,9 @@ void worker_kick(struct pod_worker *w);
 /* Ends the pod, Failed with reason Evicted, because it used up what the node needs. It gets @grace
  * seconds at most; 0: what it asks for itself. False when it is ending already. */
 bool worker_evict(struct pod_worker *w, const char *message, int64_t grace);
+/* Ends the pod, Failed with this reason, within @grace seconds (0: what it asks for itself). One
+ * that is ending already gets at most that much time from now on and keeps its own reason. */
+void worker_terminate(struct pod_worker *w, const char *reason, const char *message, int64_t grace);
 
 /* ---- observe.c: what the runtime says ---- */
 void worker_observe_sandbox(struct pod_worker *w, const Runtime__V1__PodSandboxStatus *s);
@@ -270,6 +273,8 @@ struct status_writer *status_writer_new(struct pod_worker *w);
 struct status_writer *status_writer_free(struct status_writer *s);
 /* The status may have changed: writes what differs. */
 void status_writer_update(struct status_writer *s);
+/* The API has it as it is, or nobody is to be told. */
+bool status_writer_is_current(const struct status_writer *s);
 /* A new version of the object arrived from the API. */
 void status_writer_observe(struct status_writer *s, const struct pod *pod);
 /* The object to write to is another one now: nothing is known of it. */

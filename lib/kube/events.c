@@ -230,6 +230,11 @@ static bool repeat(struct event_recorder *r, const char *key, int64_t now, const
     return true;
 }
 
+bool event_recorder_is_idle(const struct event_recorder *r)
+{
+    return list_empty(&r->writes);
+}
+
 void event_record(struct event_recorder *r, const struct event_object *about, const char *type,
                   const char *reason, const char *fmt, ...)
 {

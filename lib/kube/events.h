@@ -15,6 +15,9 @@ struct event_recorder *event_recorder_new(struct kube_client *client, const char
                                           const char *host);
 struct event_recorder *event_recorder_free(struct event_recorder *r);
 
+/* All that was recorded has been written or given up. */
+bool event_recorder_is_idle(const struct event_recorder *r);
+
 struct event_object {
     const char *api_version, *kind, *ns, *name, *uid; /* ns NULL for cluster-scoped (→ default) */
     const char *resource_version;                     /* may be NULL */

@@ -8,6 +8,7 @@
 #include "kubelet/config/fields.h"
 #include "kubelet/config/file.h"
 #include "kubelet/server/auth.h"
+#include "kubelet/shutdown/shutdown.h"
 
 static const struct option_def none[] = {{.name = NULL}};
 
@@ -31,7 +32,7 @@ static int load(char *argv[], int argc, struct kubelet_config *c, struct error *
 static void defaults_hold_without_a_file(void **state)
 {
     (void)state;
-    struct kubelet_config c;
+    struct kubelet_config c = {.json = NULL};
     struct error err = ERROR_INIT;
     assert_int_equal(kubelet_config_load(NULL, NULL, &c, &err), 0);
     assert_int_equal(c.port, 10250);
@@ -48,7 +49,7 @@ static void defaults_hold_without_a_file(void **state)
 static void flags_are_fields(void **state)
 {
     (void)state;
-    struct kubelet_config c;
+    struct kubelet_config c = {.json = NULL};
     struct error err = ERROR_INIT;
     assert_int_equal(LOAD(&c, &err, ARG("--port=1"), ARG("--cluster-dns=1.1.1.1,2.2.2.2"),
                           ARG("--anonymous-auth"), ARG("--enable-debugging-handlers=false"),
@@ -57,6 +58,7 @@ static void flags_are_fields(void **state)
                      0);
     assert_int_equal(c.port, 1);
     assert_int_equal(c.cluster_dns.count, 2);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): the assertion above ends the test
     assert_string_equal(c.cluster_dns.items[1], "2.2.2.2");
     assert_true(c.authentication.anonymous.enabled);
     assert_false(c.debugging);
@@ -108,6 +110,86 @@ static void a_request_needs(void **state)
     }
 }
 
+static int plan_of(const char *fields, struct shutdown_plan *plan, struct error *err)
+{
+    char path[] = "/tmp/coracle-config-XXXXXX";
+    struct kubelet_config c = {.json = NULL};
+    struct strbuf text = STRBUF_INIT;
+    int fd = mkstemp(path);
+    strbuf_addf(&text,
+                "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n%s\n",
+                fields);
+    assert_int_equal(write(fd, strbuf_text(&text), text.len), (ssize_t)text.len);
+    close(fd);
+    int r = kubelet_config_load(path, NULL, &c, err);
+    if (r == 0) {
+        r = shutdown_plan_read(&c, plan, err);
+        kubelet_config_done(&c);
+    }
+    unlink(path);
+    strbuf_done(&text);
+    return r;
+}
+
+static void shutdown_plans(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    struct shutdown_plan p = {.count = 0};
+    assert_int_equal(plan_of("", &p, &err), 0);
+    assert_int_equal(p.count, 0);
+    assert_int_equal(
+        plan_of("shutdownGracePeriod: 30s\nshutdownGracePeriodCriticalPods: 10s", &p, &err), 0);
+    assert_int_equal(p.count, 2);
+    assert_int_equal(p.groups[0].seconds, 20);
+    assert_int_equal(p.groups[1].seconds, 10);
+    assert_int_equal(shutdown_plan_seconds(&p), 30);
+    assert_int_equal(shutdown_plan_group(&p, -5), 0);
+    assert_int_equal(shutdown_plan_group(&p, 1999999999), 0);
+    assert_int_equal(shutdown_plan_group(&p, 2000000000), 1);
+    assert_int_equal(shutdown_plan_group(&p, 2000001000), 1);
+    assert_int_equal(plan_of("shutdownGracePeriodByPodPriority:\n"
+                             "- {priority: 1000, shutdownGracePeriodSeconds: 7}\n"
+                             "- {priority: -10, shutdownGracePeriodSeconds: 3}\n"
+                             "- {priority: 5, shutdownGracePeriodSeconds: 0}",
+                             &p, &err),
+                     0);
+    assert_int_equal(p.groups[0].priority, -10);
+    assert_int_equal(p.groups[2].seconds, 7);
+    assert_int_equal(shutdown_plan_group(&p, -11), 0);
+    assert_int_equal(shutdown_plan_group(&p, 4), 0);
+    assert_int_equal(shutdown_plan_group(&p, 5), 1);
+    assert_int_equal(shutdown_plan_group(&p, 999), 1);
+    assert_int_equal(shutdown_plan_group(&p, 1001), 2);
+}
+
+static void bad_shutdown_plans_are_named(void **state)
+{
+    (void)state;
+#define BY_PRIORITY "shutdownGracePeriodByPodPriority: "
+    static const struct {
+        const char *fields, *error;
+    } cases[] = {
+        {"shutdownGracePeriod: soon", "shutdownGracePeriod: \"soon\" is not a duration"},
+        {"shutdownGracePeriod: 300ms", "shutdownGracePeriod: is above 0 and below 1s"},
+        {"shutdownGracePeriodCriticalPods: 5s", "shutdownGracePeriodCriticalPods: is more than"},
+        {BY_PRIORITY "[{priority: 1, shutdownGracePeriodSeconds: -1}]",
+         "Seconds: -1 is not between"},
+        {BY_PRIORITY "[{priority: 3000000000}]", "[0].priority: 3000000000 is no priority"},
+        {BY_PRIORITY "[{priority: 1}, {priority: 1}]", "has the priority 1 twice"},
+        {BY_PRIORITY "[{priority: 1, seconds: 1}]", "[0].seconds: there is no such field"},
+        {BY_PRIORITY "[{priority: high}]", "[0].priority: expected an integer"},
+        {BY_PRIORITY "[{priority: 1}]\nshutdownGracePeriod: 5s", "does not go with"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct error err = ERROR_INIT;
+        struct shutdown_plan p = {.count = 0};
+        assert_true(plan_of(cases[i].fields, &p, &err) < 0);
+        if (!strstr(error_text(&err), cases[i].error))
+            fail_msg("%s: %s", cases[i].fields, error_text(&err));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +197,8 @@ int main(void)
         cmocka_unit_test(flags_are_fields),
         cmocka_unit_test(bad_flags_are_named),
         cmocka_unit_test(a_request_needs),
+        cmocka_unit_test(shutdown_plans),
+        cmocka_unit_test(bad_shutdown_plans_are_named),
     };
     return RUN_TESTS(tests);
 }
