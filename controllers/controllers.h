@@ -5,6 +5,7 @@
 #pragma once
 
 #include "controllers/cache.h"
+#include "controllers/cidr_set.h"
 #include "controllers/queue.h"
 #include "kube/events.h"
 #include "kube/schema.h"
@@ -19,7 +20,9 @@ struct controllers {
         *storage_classes;
     const char *signing_cert_file, *signing_key_file; /* the CA that signs requests; NULL: none */
     int64_t signing_duration_s;
-    const char *root_ca_file; /* published in every namespace; NULL: not */
+    const char *root_ca_file;                 /* published in every namespace; NULL: not */
+    struct cidr_set cidr_sets[CIDR_SETS_MAX]; /* that nodes get pod CIDRs from */
+    size_t n_cidr_sets;                       /* 0: they get none from here */
 };
 
 /* The ConfigMap that holds the cluster's CA in each namespace. */
@@ -36,7 +39,7 @@ struct controller_def {
 extern const struct controller_def scheduler_controller, endpoints_controller,
     replica_set_controller, deployment_controller, garbage_controller, namespace_controller,
     service_account_controller, root_ca_controller, cluster_role_controller, certificate_controller,
-    volume_binder, volume_protection;
+    volume_binder, volume_protection, node_ipam_controller;
 
 /* Records an event about an object of @kind. */
 void controller_event(struct controllers *c, const struct cache_kind *kind,

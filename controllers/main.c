@@ -16,6 +16,7 @@ static const struct controller_def *const definitions[] = {
     &deployment_controller,      &garbage_controller,   &namespace_controller,
     &service_account_controller, &root_ca_controller,   &cluster_role_controller,
     &certificate_controller,     &volume_binder,        &volume_protection,
+    &node_ipam_controller,
 };
 
 static const struct cache_kind kinds[] = {
@@ -105,14 +106,22 @@ static int run(struct program *p, const char *kubeconfig, struct error *err)
 int main(int argc, char **argv)
 {
     struct program p = {.c = {.signing_duration_s = SIGNING_SECONDS}};
-    const char *root = NULL, *kubeconfig = NULL, *cluster_cidr = NULL, *duration = NULL;
+    struct cidr_flags cidrs = {.cluster = NULL};
+    const char *root = NULL, *kubeconfig = NULL, *duration = NULL;
     int verbosity = 0;
     bool help = false;
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
         {"kubeconfig", 0, OPTION_STRING, &kubeconfig, "FILE", "how to reach the API server"},
-        {"cluster-cidr", 0, OPTION_STRING, &cluster_cidr, "CIDR",
-         "addresses of pods (taken, not used yet: nodes get no podCIDR from here)"},
+        {"allocate-node-cidrs", 0, OPTION_BOOL, &cidrs.allocate, NULL,
+         "give nodes pod CIDRs out of --cluster-cidr"},
+        {"cluster-cidr", 0, OPTION_STRING, &cidrs.cluster, "CIDR[,CIDR]", "addresses of pods"},
+        {"node-cidr-mask-size", 0, OPTION_INT, &cidrs.mask_size, "N",
+         "prefix length of a node's pod CIDR (24, IPv6: 64)"},
+        {"node-cidr-mask-size-ipv4", 0, OPTION_INT, &cidrs.mask_size_v4, "N", "the same for IPv4"},
+        {"node-cidr-mask-size-ipv6", 0, OPTION_INT, &cidrs.mask_size_v6, "N", "the same for IPv6"},
+        {"service-cluster-ip-range", 0, OPTION_STRING, &cidrs.service, "CIDR[,CIDR]",
+         "addresses of services, which no node gets"},
         {"root-ca-file", 0, OPTION_STRING, &p.c.root_ca_file, "FILE",
          "CA to publish in every namespace, for pods"},
         {"cluster-signing-cert-file", 0, OPTION_STRING, &p.c.signing_cert_file, "FILE",
@@ -144,11 +153,18 @@ int main(int argc, char **argv)
     }
     if (duration)
         p.c.signing_duration_s = ms / 1000;
+    int n = cidr_sets_make(&cidrs, p.c.cidr_sets, &err);
+    if (n < 0) {
+        (void)fprintf(stderr, "coracle-controllers: %s\n", error_text(&err));
+        return 2;
+    }
+    p.c.n_cidr_sets = (size_t)n;
     _cleanup_free_ char *standard = daemon_path(root, "/etc/coracle/controllers.kubeconfig");
     daemon_init("coracle-controllers", verbosity);
-    if (run(&p, kubeconfig ? kubeconfig : standard, &err) < 0) {
+    int r = run(&p, kubeconfig ? kubeconfig : standard, &err);
+    if (r < 0)
         log_error("cannot start", "error", error_text(&err), NULL);
-        return 1;
-    }
-    return 0;
+    for (size_t i = 0; i < CIDR_SETS_MAX; i++)
+        cidr_set_done(&p.c.cidr_sets[i]);
+    return r < 0;
 }

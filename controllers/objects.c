@@ -133,6 +133,8 @@ static const struct decode_field taint_fields[] = {
 static const struct decode_type taint_type = {"Taint", sizeof(struct taint), taint_fields};
 static const struct decode_field node_spec_fields[] = {
     DECODE_FIELD(struct node, unschedulable, "unschedulable", DECODE_BOOL),
+    DECODE_FIELD(struct node, pod_cidr, "podCIDR", DECODE_STRING),
+    DECODE_FIELD(struct node, pod_cidrs, "podCIDRs", DECODE_STRINGS),
     DECODE_SUB(struct node, taints, "taints", DECODE_ARRAY, &taint_type), DECODE_END};
 static const struct decode_type node_spec_type = {"NodeSpec", sizeof(struct node),
                                                   node_spec_fields};
@@ -418,6 +420,10 @@ void node_complete(void *node)
     n->cpu_milli = quantity_text_milli(string_map_get(&n->allocatable, "cpu"), 0);
     n->memory = quantity_text_value(string_map_get(&n->allocatable, "memory"), 0);
     n->pods = quantity_text_value(string_map_get(&n->allocatable, "pods"), 0);
+    if (!n->pod_cidrs.count && n->pod_cidr && *n->pod_cidr) {
+        n->pod_cidrs.items = mem_zalloc(sizeof(char *));
+        n->pod_cidrs.items[n->pod_cidrs.count++] = str_dup(n->pod_cidr);
+    }
 }
 
 uint64_t version_number(const char *version)

@@ -78,6 +78,8 @@ struct node_address {
 struct node {
     struct object_meta meta;
     bool unschedulable;
+    char *pod_cidr;
+    struct string_list pod_cidrs; /* with pod_cidr, when that stood alone */
     ARRAY_OF(struct taint) taints;
     struct string_map allocatable;
     condition_list conditions;
