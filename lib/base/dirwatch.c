@@ -73,16 +73,21 @@ static void on_events(int fd, _unused_ short events, void *arg)
         char bytes[4096];
         struct inotify_event first;
     } buf;
-    bool was_parent = w->parent, gone = false;
+    bool was_parent = w->parent, gone = false, ours = false;
     ssize_t n;
     while ((n = read(fd, &buf, sizeof(buf))) > 0) {
         for (const char *p = buf.bytes; p < buf.bytes + n;) {
             const struct inotify_event *e = (const void *)p;
+            /* The end of a watch that arm() gave up is told, too: acting on it would go on for
+             * ever. */
+            ours |= e->wd == w->wd || (e->mask & IN_Q_OVERFLOW);
             if (e->wd == w->wd && (e->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF)))
                 gone = true;
             p += sizeof(*e) + e->len;
         }
     }
+    if (!ours)
+        return;
     if (gone) {
         (void)inotify_rm_watch(w->fd, w->wd); /* one that moved is still watched */
         w->wd = -1;

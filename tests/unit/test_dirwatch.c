@@ -5,6 +5,7 @@
 
 #include "base/dirwatch.h"
 #include "base/fs.h"
+#include "base/strbuf.h"
 
 struct watched {
     struct loop *loop;
@@ -105,11 +106,47 @@ static void a_directory_that_appears_and_goes(_unused_ void **state)
     end(&t);
 }
 
+/* The number of the newest inotify watch of this process, which grows with every one that is made.
+ */
+static unsigned newest_watch(void)
+{
+    unsigned newest = 0;
+    for (int fd = 0; fd < 64; fd++) {
+        char path[64];
+        _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+        (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+        if (fs_read(path, 65536, &text, NULL) < 0)
+            continue;
+        for (const char *p = strbuf_text(&text); (p = strstr(p, "inotify wd:")); p++) {
+            unsigned wd = (unsigned)strtoul(p + strlen("inotify wd:"), NULL, 16);
+            newest = wd > newest ? wd : newest;
+        }
+    }
+    return newest;
+}
+
+/* Looking for the directory makes watches and gives them up; being told of that is no reason to
+ * look again. */
+static void waiting_is_quiet(_unused_ void **state)
+{
+    struct watched t;
+    begin(&t, false);
+    _cleanup_free_ char *other = str_printf("%s/other", t.top);
+    assert_int_equal(mkdir(other, 0755), 0);
+    assert_false(told(&t, 50));
+    unsigned before = newest_watch();
+    assert_true(before > 0);
+    assert_false(told(&t, 100));
+    assert_int_equal(newest_watch(), before);
+    end(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_are_told_once),
         cmocka_unit_test(a_directory_that_appears_and_goes),
+        cmocka_unit_test(waiting_is_quiet),
     };
     return RUN_TESTS(tests);
 }
