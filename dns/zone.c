@@ -108,6 +108,37 @@ static void service_free(void *p)
     free(p);
 }
 
+/* What names are not made of is not kept: there may be ten thousand of each. */
+static void drop(char **text)
+{
+    free(*text);
+    *text = NULL;
+}
+
+static void drop_list(struct string_list *l)
+{
+    for (size_t i = 0; i < l->count; i++)
+        free(l->items[i]);
+    free(l->items);
+    *l = (struct string_list){.count = 0};
+}
+
+static void slim_port(struct dns_port *p)
+{
+    if (str_eq(p->protocol, "TCP"))
+        drop(&p->protocol); /* as if none were given */
+}
+
+static void slim_service(struct dns_service *s)
+{
+    if (!str_eq(s->type, "ExternalName"))
+        drop(&s->type);
+    if (s->cluster_ips.count == 1 && str_eq(s->cluster_ips.items[0], s->cluster_ip))
+        drop_list(&s->cluster_ips);
+    for (size_t i = 0; i < s->ports.count; i++)
+        slim_port(&s->ports.items[i]);
+}
+
 /* Calls back for each cluster IP; old servers have the singular field only. */
 static void each_cluster_ip(struct zone *z, struct dns_service *s,
                             void (*cb)(struct zone *z, struct dns_service *s, const char *ip))
@@ -153,6 +184,7 @@ int zone_service_set(struct zone *z, const char *key, const json_t *service, str
         service_free(s);
         return r;
     }
+    slim_service(s);
     map_set(&z->services, key, s);
     each_cluster_ip(z, s, index_ip);
     touch(z);
@@ -172,21 +204,12 @@ static char *service_key(const struct dns_slice *slice)
     return str_printf("%s/%s", slice->ns, slice->service);
 }
 
-static void each_endpoint_ip(struct zone *z, struct dns_slice *slice,
-                             void (*cb)(struct map *m, const char *ip, struct dns_slice *slice))
+static void slim_slice(struct dns_slice *slice)
 {
-    char ip[IP_TEXT_MAX];
-    for (size_t i = 0; i < slice->endpoints.count; i++) {
-        const struct string_list *l = &slice->endpoints.items[i].addresses;
-        for (size_t k = 0; k < l->count; k++)
-            if (canonical(l->items[k], ip))
-                cb(&z->endpoint_ips, ip, slice);
-    }
-}
-
-static void unindex_endpoint(struct map *m, const char *ip, struct dns_slice *slice)
-{
-    refs_remove(m, ip, slice);
+    drop(&slice->name);
+    drop(&slice->address_type);
+    for (size_t i = 0; i < slice->ports.count; i++)
+        slim_port(&slice->ports.items[i]);
 }
 
 void zone_slice_remove(struct zone *z, const char *key)
@@ -196,7 +219,6 @@ void zone_slice_remove(struct zone *z, const char *key)
         return;
     _cleanup_free_ char *owner = service_key(slice);
     refs_remove(&z->of_service, owner, slice);
-    each_endpoint_ip(z, slice, unindex_endpoint);
     (void)map_remove(&z->slices, key);
     touch(z);
 }
@@ -215,7 +237,7 @@ int zone_slice_set(struct zone *z, const char *key, const json_t *json, struct e
     _cleanup_free_ char *owner = service_key(slice);
     map_set(&z->slices, key, slice);
     refs_add(&z->of_service, owner, slice);
-    each_endpoint_ip(z, slice, refs_add);
+    slim_slice(slice);
     touch(z);
     return 0;
 }
@@ -334,7 +356,6 @@ int zone_new(struct zone **ret, const struct zone_config *config, struct error *
         .services = MAP_INIT(service_free),
         .slices = MAP_INIT(slice_free),
         .of_service = MAP_INIT(refs_free),
-        .endpoint_ips = MAP_INIT(refs_free),
         .pod_keys = MAP_INIT(pod_free),
     };
     *ret = z;
@@ -345,7 +366,6 @@ struct zone *zone_free(struct zone *z)
 {
     if (z) {
         map_clear(&z->of_service);
-        map_clear(&z->endpoint_ips);
         map_clear(&z->cluster_ips);
         map_clear(&z->pod_ips);
         map_clear(&z->services);

@@ -115,6 +115,20 @@ static void explain_inside(const struct zone *z, const char *name, json_t *why)
             z->pods == ZONE_PODS_VERIFIED ? ", which a pod of the namespace has to have" : "");
 }
 
+static bool is_endpoint(const struct zone *z, const struct ip_addr *ip)
+{
+    for (struct map_entry *e = map_first(&z->slices); e; e = map_next(e)) {
+        const struct dns_slice *slice = map_value(e);
+        for (size_t i = 0; i < slice->endpoints.count; i++) {
+            const struct string_list *l = &slice->endpoints.items[i].addresses;
+            for (size_t k = 0; k < l->count; k++)
+                if (address_is(l->items[k], ip))
+                    return true;
+        }
+    }
+    return false;
+}
+
 void zone_explain(const struct zone *z, const char *name, json_t *why)
 {
     struct ip_addr ip;
@@ -136,7 +150,7 @@ void zone_explain(const struct zone *z, const char *name, json_t *why)
     const struct dns_service *s = map_get(&z->cluster_ips, text);
     if (s)
         say(why, "%s is the cluster IP of Service %s/%s", text, s->ns, s->name);
-    else if (map_has(&z->endpoint_ips, text))
+    else if (is_endpoint(z, &ip))
         say(why, "%s is an endpoint's address; it has a name when it is ready", text);
     else
         say(why, "nobody in the cluster has %s: other servers are asked", text);

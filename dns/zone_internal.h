@@ -24,7 +24,6 @@ struct zone {
     struct map services, slices; /* "ns/name" → struct dns_service, struct dns_slice */
     struct map of_service;       /* "ns/service" → struct slice_refs */
     struct map cluster_ips;      /* address → struct dns_service, borrowed */
-    struct map endpoint_ips;     /* address → struct slice_refs */
     struct map pod_keys;         /* "ns/name" → struct dns_pod */
     struct map pod_ips;          /* "ns/address" → how many pods have it, as a number */
 };
@@ -39,6 +38,8 @@ struct labels {
 };
 void labels_split(const char *name, const char *domain, struct labels *ret);
 
+/* Whether @text is this address, in whatever way it is written. */
+bool address_is(const char *text, const struct ip_addr *ip);
 /* Never NULL. */
 const struct slice_refs *zone_slices_of(const struct zone *z, const struct dns_service *s);
 bool endpoint_is_ready(const struct dns_service *s, const struct dns_endpoint *e);

@@ -392,6 +392,13 @@ static enum zone_verdict answer_inside(const struct lookup *q)
 
 /* ---- reverse ---- */
 
+bool address_is(const char *text, const struct ip_addr *ip)
+{
+    struct ip_addr a;
+    return (strchr(text, ':') ? AF_INET6 : AF_INET) == ip->family && ip_addr_parse(text, &a) == 0 &&
+           ip_addr_equal(&a, ip);
+}
+
 /* Names of the endpoints of one slice that have this address. */
 static size_t push_endpoint_names(const struct lookup *q, const struct dns_slice *slice,
                                   const struct ip_addr *ip)
@@ -403,8 +410,7 @@ static size_t push_endpoint_names(const struct lookup *q, const struct dns_slice
     for (size_t i = 0; s && i < slice->endpoints.count; i++) {
         const struct dns_endpoint *e = &slice->endpoints.items[i];
         for (size_t k = 0; endpoint_is_ready(s, e) && k < e->addresses.count; k++) {
-            struct ip_addr a;
-            if (ip_addr_parse(e->addresses.items[k], &a) < 0 || !ip_addr_equal(&a, ip))
+            if (!address_is(e->addresses.items[k], ip))
                 continue;
             _cleanup_free_ char *label = endpoint_label(e, e->addresses.items[k]);
             _cleanup_free_ char *host =
@@ -417,14 +423,6 @@ static size_t push_endpoint_names(const struct lookup *q, const struct dns_slice
     return found;
 }
 
-static bool comes_again(const struct slice_refs *refs, size_t i)
-{
-    for (size_t k = i + 1; k < refs->count; k++)
-        if (refs->items[k] == refs->items[i])
-            return true;
-    return false;
-}
-
 /* An address that nobody here has is for others to name: the pod network is not all of 10/8. */
 static enum zone_verdict answer_reverse(const struct lookup *q, const struct ip_addr *ip)
 {
@@ -432,15 +430,14 @@ static enum zone_verdict answer_reverse(const struct lookup *q, const struct ip_
     char text[IP_TEXT_MAX];
     (void)ip_addr_format(ip, text);
     const struct dns_service *s = map_get(&z->cluster_ips, text);
-    const struct slice_refs *refs = s ? NULL : map_get(&z->endpoint_ips, text);
     size_t found = s ? 1 : 0;
     if (s && q->type == LDNS_RR_TYPE_PTR) {
         _cleanup_free_ char *host = str_printf("%s.%s.svc.%s", s->name, s->ns, z->domain);
         push(q->a->answer, record_name(q->name, z->ttl, LDNS_RR_TYPE_PTR, host));
     }
-    for (size_t i = 0; refs && i < refs->count; i++)
-        if (!comes_again(refs, i))
-            found += push_endpoint_names(q, refs->items[i], ip);
+    /* Seldom asked: looked for among all, so that no index of them has to be kept. */
+    for (struct map_entry *e = s ? NULL : map_first(&z->slices); e; e = map_next(e))
+        found += push_endpoint_names(q, map_value(e), ip);
     return found ? ZONE_NAME : ZONE_OUTSIDE;
 }
 

@@ -10,6 +10,9 @@
 #include "kube/informer.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <string.h>
 
 #include "base/digest.h"
@@ -147,6 +150,9 @@ static void list_ended(struct informer *inf, const bool *freed)
         return;
     if (!inf->synced) {
         inf->synced = true;
+#ifdef __GLIBC__
+        (void)malloc_trim(0); /* pages as trees took much more than what is kept of them */
+#endif
         if (inf->ops->synced)
             inf->ops->synced(inf->arg);
         if (*freed)
