@@ -23,6 +23,7 @@ static const struct verb {
     {"exec", command_exec, "run a command in a container"},
     {"service", command_service, "what this node has programmed for a service"},
     {"dns", command_dns, "what this node answers for a name, and why"},
+    {"token", command_token, "create, list, delete: what new nodes join with"},
     {"version", command_version, "print the version"},
 };
 
