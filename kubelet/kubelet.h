@@ -20,6 +20,7 @@
 struct pod_manager;
 struct pod_cgroups;
 struct prober;
+struct devices;
 struct http_client;
 struct runtime_events;
 
@@ -61,6 +62,7 @@ struct kubelet {
     struct node_capacity capacity, allocatable;
     struct image_gc *image_gc; /* NULL in tests */
     struct eviction *eviction; /* NULL in tests */
+    struct devices *devices;   /* NULL in tests */
     struct stats *stats;       /* NULL in tests */
     json_t *images;            /* the node's status.images; NULL while not known */
     json_t *node_labels;       /* of our Node as the API has it; NULL while not known */

@@ -12,6 +12,7 @@
 #include "kubelet/config/file.h"
 #include "kubelet/cleanup.h"
 #include "kubelet/credentials/credentials.h"
+#include "kubelet/devices/devices.h"
 #include "kubelet/eviction/eviction.h"
 #include "kubelet/node/hint.h"
 #include "kubelet/node/node.h"
@@ -277,6 +278,9 @@ static int start(struct program *p, struct error *err)
                                      .max_age_ms = p->file.image_max_age_ms};
     k->image_gc = image_gc_new(k, &images, on_node_changed, p);
     k->stats = stats_new(k);
+    r = devices_new(k, on_node_changed, p, &k->devices, err);
+    if (r < 0)
+        return r;
     k->eviction = eviction_new(k, &p->eviction, on_node_changed, p);
     p->shutdown = node_shutdown_new(k, &p->shutdown_plan, p->node, on_node_changed, p);
     _cleanup_free_ char *manifests = is_given(p->file.static_pods)
@@ -300,6 +304,7 @@ static void stop(struct program *p)
     api_source_free(p->api);
     p->shutdown = node_shutdown_free(p->shutdown);
     k->eviction = eviction_free(k->eviction);
+    k->devices = devices_free(k->devices);
     k->stats = stats_free(k->stats);
     k->image_gc = image_gc_free(k->image_gc);
     node_free(p->node);

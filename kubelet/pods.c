@@ -295,16 +295,21 @@ static bool wanted(const struct pod_manager *m, const char *uid)
     return false;
 }
 
+bool pod_manager_is_synced(const struct pod_manager *m)
+{
+    return m->listed && m->synced[0] && m->synced[1];
+}
+
 static void check_orphan(const char *uid, void *arg)
 {
     struct pod_manager *m = arg;
-    if (m->listed && m->synced[0] && m->synced[1] && !wanted(m, uid))
+    if (pod_manager_is_synced(m) && !wanted(m, uid))
         orphans_remove(m->orphans, uid);
 }
 
 static void check_orphans(struct pod_manager *m)
 {
-    if (!m->listed || !m->synced[0] || !m->synced[1])
+    if (!pod_manager_is_synced(m))
         return;
     struct map uids = MAP_INIT(NULL);
     MAP_FOR_EACH(e, &m->workers)

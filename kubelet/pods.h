@@ -21,6 +21,8 @@ void pod_manager_remove(struct pod_manager *m, const char *uid);
 void pod_manager_synced(struct pod_manager *m, enum pod_source source);
 /* An object of the API that mirrors a static pod; @gone: it was deleted. */
 void pod_manager_mirror(struct pod_manager *m, struct pod *mirror, bool gone);
+/* All sources and the runtime have told what there is: who has no worker is not wanted. */
+bool pod_manager_is_synced(const struct pod_manager *m);
 /* Something that every worker may be waiting for has happened (services read). */
 void pod_manager_kick(struct pod_manager *m);
 

@@ -12,6 +12,7 @@
 #include "base/strbuf.h"
 #include "base/times.h"
 #include "kube/meta.h"
+#include "kubelet/devices/devices.h"
 #include "kubelet/eviction/eviction.h"
 #include "kubelet/runtime/events.h"
 
@@ -126,11 +127,12 @@ static json_t *build(const struct node *n, const char *heartbeat)
                                     json_pack("{s:s,s:s}", "type", "InternalIP", "address", ip));
     (void)json_array_append_new(
         addresses, json_pack("{s:s,s:s}", "type", "Hostname", "address", k->node_name));
+    json_t *capacity = node_resources(&k->capacity), *rest = node_resources(&k->allocatable);
+    devices_put(k->devices, capacity, rest);
     json_t *status = json_pack(
-        "{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", node_resources(&k->capacity),
-        "allocatable", node_resources(&k->allocatable), "conditions", conditions, "addresses",
-        addresses, "daemonEndpoints", "kubeletEndpoint", "Port", (int)k->port, "nodeInfo",
-        node_info(n->runtime_version ? n->runtime_version : ""));
+        "{s:o,s:o,s:o,s:o,s:{s:{s:i}},s:o}", "capacity", capacity, "allocatable", rest,
+        "conditions", conditions, "addresses", addresses, "daemonEndpoints", "kubeletEndpoint",
+        "Port", (int)k->port, "nodeInfo", node_info(n->runtime_version ? n->runtime_version : ""));
     if (k->images)
         (void)json_object_set(status, "images", k->images);
     add_features(k, status);

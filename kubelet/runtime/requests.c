@@ -246,6 +246,26 @@ static void add_identity(Runtime__V1__ContainerConfig *c, const struct pod *pod,
         annotate(c, ANNOTATION_DELETION_GRACE, "%" PRId64, pod->meta.deletion_grace.value);
 }
 
+/* What plugins give beside variables and mounts. */
+static void add_devices(Runtime__V1__ContainerConfig *c,
+                        const V1beta1__ContainerAllocateResponse *a)
+{
+    for (size_t i = 0; a && i < a->n_devices; i++) {
+        Runtime__V1__Device *d = message_new(&runtime__v1__device__descriptor);
+        message_text(&d->container_path, a->devices[i]->container_path);
+        message_text(&d->host_path, a->devices[i]->host_path);
+        message_text(&d->permissions, a->devices[i]->permissions);
+        message_append(&c->n_devices, &c->devices, d);
+    }
+    for (size_t i = 0; a && i < a->n_annotations; i++)
+        annotate(c, a->annotations[i]->key, "%s", a->annotations[i]->value);
+    for (size_t i = 0; a && i < a->n_cdi_devices; i++) {
+        Runtime__V1__CDIDevice *d = message_new(&runtime__v1__cdidevice__descriptor);
+        message_text(&d->name, a->cdi_devices[i]->name);
+        message_append(&c->n_cdi_devices, &c->cdi_devices, d);
+    }
+}
+
 /* A probe that could never succeed would restart the container for ever: refuse it instead. */
 static int check_probe(const struct probe_spec *p, const char *name, struct error *err)
 {
@@ -312,6 +332,7 @@ Runtime__V1__ContainerConfig *request_container(const struct pod *pod,
     c->stdin = spec->stdin;
     c->stdin_once = spec->stdin_once;
     c->tty = spec->tty;
+    add_devices(c, r->devices);
     add_identity(c, pod, r);
     for (size_t i = 0; i < r->env->count; i++) {
         Runtime__V1__KeyValue *kv = message_new(&runtime__v1__key_value__descriptor);

@@ -7,6 +7,7 @@
 #include "kubelet/config/env.h"
 #include "kubelet/pod/pod.h"
 #include "net/cri.pb-c.h"
+#include "net/deviceplugin.pb-c.h"
 
 /* Labels and annotations by which a restarted kubelet knows its own again (upstream's names). */
 #define LABEL_POD_NAME            "io.kubernetes.pod.name"
@@ -76,6 +77,8 @@ struct container_request {
     const struct image_info *image;
     const struct env_list *env;
     const struct mount_list *mounts;
+    const V1beta1__ContainerAllocateResponse *devices; /* of plugins; NULL: none. Its variables and
+                                                        * mounts are in @env and @mounts already */
     const char *target_id; /* an ephemeral container joins this one's processes; NULL: none */
     uint32_t restart_count;
 };

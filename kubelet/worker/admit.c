@@ -16,7 +16,7 @@ void worker_fail(struct pod_worker *w, const char *reason, const char *message)
     w->failed_message = str_dup(message);
 }
 
-static void reject(struct pod_worker *w, const char *reason, const char *message)
+void worker_reject(struct pod_worker *w, const char *reason, const char *message)
 {
     char label[POD_LABEL_MAX];
     _cleanup_free_ char *text = str_printf("Pod was rejected: %s", message);
@@ -47,7 +47,7 @@ static bool fits(struct pod_worker *w)
             str_printf("Node didn't have enough resource: %s, requested: %" PRId64
                        ", used: %" PRId64 ", capacity: %" PRId64,
                        kinds[i].name, wanted, used, kinds[i].capacity);
-        reject(w, kinds[i].reason, text);
+        worker_reject(w, kinds[i].reason, text);
         return false;
     }
     return true;
@@ -65,20 +65,20 @@ bool worker_admit(struct pod_worker *w)
     if (w->pod->meta.deleted || pod_is_over(w->pod))
         return true; /* it is not to run any more */
     if (w->pod->invalid) {
-        reject(w, "UnexpectedAdmissionError", w->pod->invalid);
+        worker_reject(w, "UnexpectedAdmissionError", w->pod->invalid);
         return false;
     }
     if (w->k->shutting_down && !runs_already(w)) {
-        reject(w, "NodeShutdown", "Pod was rejected as the node is shutting down.");
+        worker_reject(w, "NodeShutdown", "Pod was rejected as the node is shutting down.");
         return false;
     }
     if (pod_check_sysctls(w->pod, &w->k->unsafe_sysctls, &err) < 0) {
-        reject(w, "SysctlForbidden", error_text(&err));
+        worker_reject(w, "SysctlForbidden", error_text(&err));
         return false;
     }
     _cleanup_free_ char *text = NULL;
     if (!eviction_admits(w->k->eviction, w->pod, &text) && !runs_already(w)) {
-        reject(w, "Evicted", text);
+        worker_reject(w, "Evicted", text);
         return false;
     }
     return fits(w);

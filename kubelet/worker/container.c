@@ -36,8 +36,7 @@ static void slot_event(struct container_slot *s, const char *type, const char *r
     kubelet_event(s->w->k, s->w->pod, slot_spec(s)->name, type, reason, fmt, text);
 }
 
-/* The attempt failed; say why, try again later or when something changes. */
-static void slot_failed(struct container_slot *s, const char *reason, const char *message)
+void slot_failed(struct container_slot *s, const char *reason, const char *message)
 {
     char label[POD_LABEL_MAX];
     s->step = SLOT_IDLE;
@@ -256,10 +255,15 @@ static int build_request(struct container_slot *s, const struct request_context 
     struct mount_list mounts = {.items = NULL};
     const struct container_spec *c = slot_spec(s);
     const char *target = NULL;
+    V1beta1__ContainerAllocateResponse *devices =
+        devices_answer(s->w->k->devices, s->w->pod, c->name);
     worker_fill_env(s->w, &env_ctx);
+    slot_devices_mounts(devices, &mounts);
     int code = find_target(s, &target, err);
     if (!code)
         code = env_build(s->w->pod, c, &env_ctx, &env, err);
+    if (!code)
+        slot_devices_env(devices, &env);
     if (!code)
         code = volume_set_mounts(s->w->volumes, c, s->w->handler, &env, &mounts, err);
     if (!code)
@@ -269,11 +273,13 @@ static int build_request(struct container_slot *s, const struct request_context 
                                       .image = &s->info,
                                       .env = &env,
                                       .mounts = &mounts,
+                                      .devices = devices,
                                       .target_id = target,
                                       .restart_count = next_restart(s)};
         request->config = request_container(s->w->pod, ctx, &r, err);
         code = request->config ? 0 : -EINVAL;
     }
+    message_free(devices);
     env_list_done(&env);
     mount_list_done(&mounts);
     return code;
@@ -286,6 +292,7 @@ static void create_run(struct container_slot *s)
     struct error err = ERROR_INIT;
     Runtime__V1__CreateContainerRequest request = RUNTIME__V1__CREATE_CONTAINER_REQUEST__INIT;
     worker_fill_request(w, &ctx);
+    s->devices_told = false;
     if (build_request(s, &ctx, &request, &err) < 0) {
         slot_failed(s, "CreateContainerConfigError", error_text(&err));
         return;
@@ -454,7 +461,8 @@ bool slot_sync(struct container_slot *s)
 {
     bool ready = s->w->sandbox.state == SANDBOX_READY && s->w->volumes_ready;
     uint64_t now = now_ms();
-    if (s->step == SLOT_IMAGE || s->step == SLOT_STOP || s->step == SLOT_RESIZE)
+    if (s->step == SLOT_IMAGE || s->step == SLOT_STOP || s->step == SLOT_RESIZE ||
+        s->step == SLOT_DEVICES)
         return true; /* these may take long, and hold nobody up */
     if (s->step != SLOT_IDLE)
         return false;
@@ -474,7 +482,7 @@ bool slot_sync(struct container_slot *s)
         return true;
     if (str_eq(s->wait_reason, "CrashLoopBackOff"))
         slot_wait(s, NULL, NULL);
-    if (!sync_image(s) || !ready)
+    if (!sync_image(s) || !ready || !slot_sync_devices(s))
         return true;
     if (s->run)
         backoff_next(&s->restarts, s->run->finished / 1000000, wall_ms());
@@ -486,6 +494,7 @@ void slot_done(struct container_slot *s)
 {
     runtime_cancel(s->w->k->runtime, &s->call);
     s->image = image_cancel(s->image);
+    slot_done_devices(s);
     s->hook = hook_cancel(s->hook);
     s->probes = probe_set_free(s->probes);
     s->run = run_free(s->run);

@@ -248,8 +248,9 @@ static bool stop_containers(struct pod_worker *w)
     int64_t left = w->grace - (int64_t)((now - w->stop_began) / 1000);
     for (size_t i = w->n_slots; i-- > 0;) {
         struct container_slot *s = w->slots[i];
-        if (s->step == SLOT_IMAGE || s->step == SLOT_HOOK) {
+        if (s->step == SLOT_IMAGE || s->step == SLOT_HOOK || s->step == SLOT_DEVICES) {
             s->image = image_cancel(s->image);
+            slot_done_devices(s);
             s->hook = hook_cancel(s->hook);
             s->step = SLOT_IDLE;
         }

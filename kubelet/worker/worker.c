@@ -180,6 +180,7 @@ struct pod_worker *worker_free(struct pod_worker *w)
     }
     worker_cancel_removals(w);
     kube_call_cancel(w->handler_call);
+    w->devices = device_request_cancel(w->devices);
     runtime_cancel(w->k->runtime, &w->call);
     w->status = status_writer_free(w->status);
     w->teardown = volume_teardown_cancel(w->teardown);
@@ -389,7 +390,7 @@ static void sync_run(struct pod_worker *w)
         worker_kick(w);
         return;
     }
-    if (!prepare(w))
+    if (!worker_sync_devices(w) || !prepare(w))
         return;
     if (w->desired && !w->resize_pending)
         worker_retry_resize(w);
@@ -423,6 +424,8 @@ static void check_end(struct pod_worker *w)
         worker_hurry(w);
     if (w->stage == WORKER_RUN && (w->removed || over))
         w->stage = WORKER_STOP;
+    if (w->stage != WORKER_RUN)
+        w->devices = device_request_cancel(w->devices);
     if (w->stage == WORKER_DONE && w->removed) {
         w->stage = WORKER_CLEAN;
         w->dirs_ready = true;

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "kubelet/devices/devices.h"
 #include "kubelet/kubelet.h"
 #include "kubelet/probe/probe.h"
 #include "kubelet/runtime/images.h"
@@ -42,6 +43,7 @@ enum slot_step {
     SLOT_START,
     SLOT_HOOK,
     SLOT_RESIZE,
+    SLOT_DEVICES,
     SLOT_STOP
 };
 
@@ -53,8 +55,9 @@ struct container_slot {
     struct container_run *run, *last; /* the current one; the one before, always ended */
     struct runtime_call *call;
     struct image_request *image;
-    struct image_info info; /* of its image; id NULL until it is there */
-    size_t volume_images;   /* how many of its image volumes are there too */
+    struct device_request *devices; /* its plugins are being told of the start */
+    struct image_info info;         /* of its image; id NULL until it is there */
+    size_t volume_images;           /* how many of its image volumes are there too */
     struct hook *hook;
     struct backoff restarts, pulls;
     int64_t pull_failed; /* ms since the epoch; 0: the last pull was fine */
@@ -69,6 +72,7 @@ struct container_slot {
     uint64_t hook_began;               /* now_ms() */
     bool hook_done;                    /* preStop of the current run was called */
     bool said_backoff;
+    bool devices_told;
 };
 
 enum worker_stage { WORKER_RUN, WORKER_STOP, WORKER_DONE, WORKER_CLEAN, WORKER_GONE };
@@ -128,13 +132,15 @@ struct pod_worker {
     char *handler;         /* of the RuntimeClass; NULL until it is known */
     struct id_mapping ids; /* of a user namespace of its own */
     struct kube_call *handler_call;
+    struct device_request *devices;
     char *failed_reason, *failed_message; /* the pod as a whole was ended by us */
     bool held;                            /* the runtime is still being asked what there is of it */
     bool removed;         /* no longer wanted: delete it from the runtime and the API */
     bool volumes_ready;   /* containers can have them */
     bool volumes_current; /* and no source has changed since */
     bool dirs_ready, volumes_gone, evicted, rejected;
-    bool dropped; /* the runtime has been asked to forget its ended containers */
+    bool devices_ready; /* it has those that it asks for */
+    bool dropped;       /* the runtime has been asked to forget its ended containers */
     struct status_writer *status;
     void (*gone)(struct pod_worker *w, void *arg); /* nothing is left: free it */
     void *gone_arg;
@@ -190,6 +196,9 @@ bool slot_is_ready(const struct container_slot *s);
 
 /* ---- container.c: one container's steps ---- */
 
+/* The attempt failed; it is told why, and tried again later or when something changes. */
+void slot_failed(struct container_slot *s, const char *reason, const char *message);
+
 /* Starts what is missing. Returns false when the containers after it have to wait. */
 bool slot_sync(struct container_slot *s);
 void slot_done(struct container_slot *s);
@@ -234,6 +243,20 @@ void worker_cancel_removals(struct pod_worker *w);
  * not. */
 bool worker_admit(struct pod_worker *w);
 void worker_fail(struct pod_worker *w, const char *reason, const char *message);
+/* As worker_fail(), with an event, for a pod of which nothing runs: it never counted. */
+void worker_reject(struct pod_worker *w, const char *reason, const char *message);
+
+/* ---- devices.c ---- */
+
+/* True when the pod has the devices that it asks for. It is rejected when it can't have them. */
+bool worker_sync_devices(struct pod_worker *w);
+/* True when the plugins of a container's devices know that it is about to be made. */
+bool slot_sync_devices(struct container_slot *s);
+void slot_done_devices(struct container_slot *s); /* they need not any more */
+/* Adds the variables of what plugins gave the container, which those of the specification win
+ * over, and its mounts. @a may be NULL. */
+void slot_devices_env(const V1beta1__ContainerAllocateResponse *a, struct env_list *env);
+void slot_devices_mounts(const V1beta1__ContainerAllocateResponse *a, struct mount_list *mounts);
 
 /* ---- pull_secrets.c ---- */
 

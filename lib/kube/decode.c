@@ -299,11 +299,12 @@ static void free_bytes_pairs(struct bytes_map *m)
     free(m->items);
 }
 
-static void free_strings(struct string_list *l)
+void string_list_done(struct string_list *l)
 {
     for (size_t i = 0; i < l->count; i++)
         free(l->items[i]);
     free(l->items);
+    *l = (struct string_list){.items = NULL};
 }
 
 static void free_object(const struct decode_type *type, void *obj);
@@ -324,7 +325,7 @@ static void free_field(const struct decode_field *f, void *field) // NOLINT(misc
         free(((struct bytes *)field)->data);
         return;
     case DECODE_STRINGS:
-        free_strings(field);
+        string_list_done(field);
         return;
     case DECODE_MAP:
         free_pairs(field);
@@ -381,6 +382,12 @@ const char *string_map_get(const struct string_map *m, const char *key)
         if (str_eq(m->items[i].key, key))
             return m->items[i].value;
     return NULL;
+}
+
+void string_list_add(struct string_list *l, const char *text)
+{
+    l->items = mem_grow(l->items, l->count + 1, sizeof(*l->items));
+    l->items[l->count++] = str_dup(text);
 }
 
 bool string_list_has(const struct string_list *l, const char *item)

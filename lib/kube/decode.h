@@ -118,6 +118,8 @@ void decode_done(const struct decode_type *type, void *obj);
 /* The value under @key, NULL when there is none. */
 const char *string_map_get(const struct string_map *m, const char *key);
 bool string_list_has(const struct string_list *l, const char *item);
+void string_list_add(struct string_list *l, const char *text); /* a copy */
+void string_list_done(struct string_list *l);                  /* empties it */
 
 /* Base64 (RFC 4648 section 4). Decoding refuses anything else; the caller frees. */
 int base64_decode(const char *text, size_t len, struct bytes *ret);
