@@ -23,6 +23,8 @@ create block "$(spec "$(container "$SLEEP" '{"volumeDevices":[{"name":"v","devic
 create nouser "$(spec "$(container "$SLEEP" '{"securityContext":{"runAsNonRoot":true}}')")" >/dev/null
 create profile "$(spec "$(container "$SLEEP" '{"securityContext":{"seccompProfile":{"type":"Localhost","localhostProfile":"none.json"}}}')")" >/dev/null
 create sysctl "$(spec "$(container "$SLEEP")" '{"securityContext":{"sysctls":[{"name":"kernel.msgmax","value":"1"}]}}')" >/dev/null
+api_json POST /apis/node.k8s.io/v1/runtimeclasses '{"apiVersion":"node.k8s.io/v1","kind":"RuntimeClass","metadata":{"name":"vm"},"handler":"no-such"}' >/dev/null
+create class "$(spec "$(container "$SLEEP")" '{"runtimeClassName":"vm"}')" >/dev/null
 
 ok "a key that a ConfigMap has not" eventually 40 waiting key CreateContainerConfigError
 ok "... is told" eventually 20 waiting_says key "couldn't find key k in ConfigMap default/cfg"
@@ -42,6 +44,8 @@ ok "a user that must not be root" eventually 40 waiting nouser CreateContainerCo
 ok "a seccomp profile that is not there" eventually 40 waiting profile CreateContainerError
 ok "a claim that is not there" eventually 40 event_says block FailedMount 'PVC .*"c" not found'
 ok "a sysctl that is not allowed" eventually 40 pod_is sysctl '.status.phase + " " + .status.reason' "Failed SysctlForbidden"
+ok "a RuntimeClass whose handler the runtime has not" eventually 40 event_says class FailedCreatePodSandBox '^Failed to create pod sandbox: .*no-such' || api GET /api/v1/namespaces/default/events | jq -c '.items[]|select(.involvedObject.name=="class")' >&2
+ok "... meanwhile it is being made" waiting class ContainerCreating
 ok "the other pod runs" eventually 20 ready fine
 is "$(get $pods/fine '.status.containerStatuses[0].restartCount')" 0 "... and was not touched"
 merge /api/v1/namespaces/default/configmaps/cfg '{"data":{"k":"v"}}'
