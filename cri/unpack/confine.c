@@ -55,6 +55,16 @@ static int enter_root(struct error *err)
     return chdir("/") < 0 ? error_errno(err, -errno, "cannot enter the new root") : 0;
 }
 
+/* Whether the layer is on disk is asked once an image, by a sync of the store: a plain overlay
+ * would sync the whole disk at the end of each layer. "volatile" is unknown before Linux 5.10. */
+static int mount_overlay(const char *at, unsigned long flags, const char *options)
+{
+    _cleanup_free_ char *unsynced = str_printf("%s,volatile", options);
+    return mount("overlay", at, "overlay", flags, unsynced) < 0 && errno == EINVAL
+               ? mount("overlay", at, "overlay", flags, options)
+               : 0;
+}
+
 int confine_root(const char *source, const char *at, const char *overlay_options, const char *upper,
                  int *ret_upper, struct error *err)
 {
@@ -67,7 +77,7 @@ int confine_root(const char *source, const char *at, const char *overlay_options
             return error_errno(err, -errno, "cannot open %s", upper);
     }
     if (overlay_options) {
-        if (mount("overlay", at, "overlay", flags, overlay_options) < 0)
+        if (mount_overlay(at, flags, overlay_options) < 0)
             return error_errno(err, -errno,
                                "cannot mount an overlay (the file system below the image store "
                                "must be able to hold overlayfs' upper directories)");

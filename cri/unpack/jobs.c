@@ -105,8 +105,7 @@ static int apply(const struct confine_filter *filter, int argc, char **argv, jso
         return error_errno(err, -errno, "/");
     target.root_fd = root_fd;
     _cleanup_close_ int upper_fd = target.upper_fd;
-    if (!options)
-        target.upper_fd = root_fd;
+    target.upper_fd = options ? upper_fd : root_fd;
     if ((r = confine_privileges(filter, err)))
         return r;
     return unpack(&target, recipe_fd, size, answer, err);
