@@ -224,9 +224,8 @@ static int follow_file(struct follower *f, struct error *err)
     if ((r = take(f, path, len, err)))
         return r;
     path[len] = '\0';
-    int fd = fs_open_in_root(f->tree, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0,
-                             RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
-    _cleanup_close_ int file = fd;
+    _cleanup_close_ int fd = fs_open_in_root(f->tree, path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0,
+                                             RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return error_set(err, -EBADMSG, "\"%.400s\" is no longer in it", path);
