@@ -60,9 +60,8 @@ static int enter_root(struct error *err)
 static int mount_overlay(const char *at, unsigned long flags, const char *options)
 {
     _cleanup_free_ char *unsynced = str_printf("%s,volatile", options);
-    return mount("overlay", at, "overlay", flags, unsynced) < 0 && errno == EINVAL
-               ? mount("overlay", at, "overlay", flags, options)
-               : 0;
+    int r = mount("overlay", at, "overlay", flags, unsynced);
+    return r < 0 && errno == EINVAL ? mount("overlay", at, "overlay", flags, options) : r;
 }
 
 int confine_root(const char *source, const char *at, const char *overlay_options, const char *upper,
