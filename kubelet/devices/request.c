@@ -99,6 +99,10 @@ static void on_allocated(void *arg, enum rpc_status status, const char *message,
     struct allocation *a =
         allocation_find(&r->d->allocations, r->pod->meta.uid, pod_container_at(r->pod, r->at)->name,
                         resource_of(r->pod, r->at, r->resource));
+    if (!a) {
+        finish(r, "the pod has ended meanwhile");
+        return;
+    }
     a->answer = mem_zalloc(len + 1);
     a->answer_len = protobuf_c_message_pack(&reply->container_responses[0]->base, a->answer);
     r->resource++;
