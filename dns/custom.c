@@ -22,6 +22,8 @@ static void wrong(const struct reading *r, const char *fmt, ...)
 {
     _cleanup_strbuf_ struct strbuf b = STRBUF_INIT;
     va_list args;
+    if (r->c->n_wrong++ >= CUSTOM_COMPLAINTS_MAX)
+        return;
     strbuf_addf(&b, "%s: line %u: ", r->key, r->line);
     va_start(args, fmt);
     strbuf_addv(&b, fmt, args);

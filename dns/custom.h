@@ -5,7 +5,8 @@
  *   zones   lines of a domain and the servers to ask for it and what is below:
  * corp.example 10.0.0.53
  *
- * '#' begins a comment. A line that is wrong is passed over and complained of; the others hold.
+ * '#' begins a comment. A line that is wrong is passed over and complained of (the first
+ * CUSTOM_COMPLAINTS_MAX of them); the others hold.
  */
 #pragma once
 
@@ -14,11 +15,12 @@
 #include "dns/records.h"
 #include "dns/upstream.h"
 
-#define CUSTOM_HOSTS_MAX   10000 /* names, in all */
-#define CUSTOM_ZONES_MAX   64
-#define CUSTOM_PER_NAME    16 /* addresses of one name */
-#define CUSTOM_CONFIG_NS   "kube-system"
-#define CUSTOM_CONFIG_NAME "coracle-dns"
+#define CUSTOM_HOSTS_MAX      10000 /* names, in all */
+#define CUSTOM_ZONES_MAX      64
+#define CUSTOM_PER_NAME       16 /* addresses of one name */
+#define CUSTOM_COMPLAINTS_MAX 10 /* about one ConfigMap */
+#define CUSTOM_CONFIG_NS      "kube-system"
+#define CUSTOM_CONFIG_NAME    "coracle-dns"
 
 struct custom_host {
     struct ip_addr ips[CUSTOM_PER_NAME];
@@ -34,6 +36,7 @@ struct custom {
     struct map addresses; /* address → its first name */
     struct custom_zone *zones;
     size_t n_zones;
+    size_t n_wrong; /* lines, or parts of one, that were passed over */
 };
 
 /* Called with "hosts: line 3: …". */

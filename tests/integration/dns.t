@@ -184,6 +184,14 @@ dns_stop
 ok "--cleanup" in_ns "$B/libexec/coracle/coracle-dns" --cleanup --root "$T/local"
 is "$(in_ns ip -o addr show lo; in_ns iptables-save; in_ns nft list ruleset 2>/dev/null)" "$before" "leaves nothing"
 ok "again" in_ns "$B/libexec/coracle/coracle-dns" --cleanup --root "$T/local"
+mkdir "$T/none"
+nsenter --net=/run/netns/"$NS" env PATH="$T/none" "$B/libexec/coracle/coracle-dns" --kubeconfig "$T/kubeconfig" --root "$T/local" --local --listen $SERVER \
+    --resolv-conf "" --metrics-bind-address 0 "${USER_FLAG[@]}" 2>"$T/without.log" &
+DNS_PID=$!
+ok "without iptables it answers all the same" eventually 20 answers pets.$D A 10.244.0.3
+like "$(cat "$T/without.log")" 'rules cannot be made.* family=IPv4' "and says what that means"
+dns_stop
+in_ns "$B/libexec/coracle/coracle-dns" --cleanup --root "$T/local"
 SERVER=127.0.0.10
 ALSO=(--listen ::1)
 

@@ -96,6 +96,21 @@ static void there_are_limits(_unused_ void **state)
     custom_done(&c);
 }
 
+static void not_every_line_is_complained_of(_unused_ void **state)
+{
+    _cleanup_strbuf_ struct strbuf hosts = STRBUF_INIT;
+    struct custom c;
+    size_t lines = 0;
+    for (int i = 0; i < 1000; i++)
+        strbuf_addf(&hosts, "junk%d\n", i);
+    _cleanup_free_ char *wrong = read_both(strbuf_text(&hosts), "", &c);
+    for (const char *p = wrong; (p = strchr(p, '\n')); p++)
+        lines++;
+    assert_int_equal(lines, CUSTOM_COMPLAINTS_MAX);
+    assert_int_equal(c.n_wrong, 1000);
+    custom_done(&c);
+}
+
 static void there_may_be_none(_unused_ void **state)
 {
     struct custom c;
@@ -116,7 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_lines),        cmocka_unit_test(bad_lines),
         cmocka_unit_test(the_rest_holds),    cmocka_unit_test(there_are_limits),
-        cmocka_unit_test(there_may_be_none),
+        cmocka_unit_test(there_may_be_none), cmocka_unit_test(not_every_line_is_complained_of),
     };
     return RUN_TESTS(tests);
 }
