@@ -68,6 +68,11 @@ static json_t *make_service(const struct apiserver *srv, const struct step *step
                      srv->secure_port);
 }
 
+static bool uses_rbac(const struct apiserver *srv)
+{
+    return authz_uses_rbac(srv->authz);
+}
+
 static bool wants_dns(const struct apiserver *srv)
 {
     return srv->cluster_dns;
@@ -84,6 +89,29 @@ static json_t *make_dns(const struct apiserver *srv, const struct step *step)
                      "service.kubernetes.io/service-proxy-name", "coracle-dns", "spec", "type",
                      "ClusterIP", "clusterIP", srv->cluster_dns, "ports", "name", "dns", "protocol",
                      "UDP", "port", 53, "name", "dns-tcp", "protocol", "TCP", "port", 53);
+}
+
+#define INFO_ROLE "kubeadm:bootstrap-signer-clusterinfo"
+
+/* Whoever joins reads the cluster-info before anybody knows them; its signature is what counts. */
+static json_t *make_info_role(const struct apiserver *srv, const struct step *step)
+{
+    (void)srv;
+    return json_pack("{s:s,s:s,s:{s:s,s:s},s:[{s:[s],s:[s],s:[s],s:[s]}]}", "apiVersion",
+                     "rbac.authorization.k8s.io/v1", "kind", "Role", "metadata", "name", step->name,
+                     "namespace", step->ns, "rules", "apiGroups", "", "resources", "configmaps",
+                     "resourceNames", "cluster-info", "verbs", "get");
+}
+
+static json_t *make_info_binding(const struct apiserver *srv, const struct step *step)
+{
+    (void)srv;
+    return json_pack("{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s},s:[{s:s,s:s,s:s}]}", "apiVersion",
+                     "rbac.authorization.k8s.io/v1", "kind", "RoleBinding", "metadata", "name",
+                     step->name, "namespace", step->ns, "roleRef", "apiGroup",
+                     "rbac.authorization.k8s.io", "kind", "Role", "name", INFO_ROLE, "subjects",
+                     "apiGroup", "rbac.authorization.k8s.io", "kind", "User", "name",
+                     "system:anonymous");
 }
 
 static json_t *make_endpoints(const struct apiserver *srv, const struct step *step)
@@ -128,6 +156,10 @@ static const struct step steps[] = {
      make_priority_class},
     {"scheduling.k8s.io", "v1", "priorityclasses", "", "system-node-critical", NULL,
      make_priority_class},
+    {"rbac.authorization.k8s.io", "v1", "roles", "kube-public", INFO_ROLE, NULL, make_info_role,
+     uses_rbac},
+    {"rbac.authorization.k8s.io", "v1", "rolebindings", "kube-public", INFO_ROLE, NULL,
+     make_info_binding, uses_rbac},
     {"", "v1", "services", "kube-system", "kube-dns", NULL, make_dns, wants_dns, true},
     {"", "v1", "services", "default", "kubernetes", NULL, make_service},
     {"", "v1", "endpoints", "default", "kubernetes", enforce_subsets, make_endpoints},

@@ -349,6 +349,7 @@ static int add_with_kubeconfig(const struct node_config *c, struct supervisor *s
     command_add(&cmd, "--cluster-cidr=%s", c->cluster_cidr);
     if (str_eq(name, "controllers")) {
         command_add(&cmd, "--root-ca-file=%s/pki/ca.crt", dir);
+        command_add(&cmd, "--cluster-info-server=%s", c->server_url);
         command_add(&cmd, "--cluster-signing-cert-file=%s/pki/ca.crt", dir);
         command_add(&cmd, "--cluster-signing-key-file=%s/pki/ca.key", dir);
     }

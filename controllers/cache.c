@@ -100,10 +100,11 @@ struct cache *cache_new(struct kube_client *client, const struct cache_kind *kin
         .upsert = on_upsert, .remove = on_remove, .synced = on_synced};
     struct cache *c = mem_zalloc(sizeof(*c));
     *c = (struct cache){.kind = kind, .objects = MAP_INIT(NULL), .tombstones = MAP_INIT(NULL)};
-    _cleanup_free_ char *selector = kind->name ? str_printf("metadata.name=%s", kind->name) : NULL;
     c->informer = informer_new(client, &(struct informer_config){.api = kind->api,
                                                                  .plural = kind->plural,
-                                                                 .field_selector = selector,
+                                                                 .ns = kind->ns,
+                                                                 .name = kind->name,
+                                                                 .field_selector = kind->fields,
                                                                  .ops = &ops,
                                                                  .arg = c});
     return c;

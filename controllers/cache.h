@@ -19,6 +19,7 @@ struct cache_kind {
     const struct decode_type *type;
     void (*complete)(void *object); /* may be NULL */
     const char *name;               /* only objects of this name; NULL: all */
+    const char *ns, *fields;        /* only this namespace, this field selector; NULL: all */
 };
 
 /* @before or @now is NULL for a new or a removed object; both are valid for the call only. */

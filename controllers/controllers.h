@@ -17,13 +17,18 @@ struct controllers {
     struct schema_registry *registry;
     struct cache *pods, *nodes, *services, *slices, *endpoints, *replica_sets, *deployments,
         *namespaces, *service_accounts, *root_cas, *cluster_roles, *csrs, *volumes, *claims,
-        *storage_classes;
+        *storage_classes, *cluster_infos, *tokens;
     const char *signing_cert_file, *signing_key_file; /* the CA that signs requests; NULL: none */
     int64_t signing_duration_s;
     const char *root_ca_file;                 /* published in every namespace; NULL: not */
+    const char *cluster_info_server;          /* URL for the cluster-info; NULL: others make it */
     struct cidr_set cidr_sets[CIDR_SETS_MAX]; /* that nodes get pod CIDRs from */
     size_t n_cidr_sets;                       /* 0: they get none from here */
 };
+
+/* What nodes that join are told, in kube-public: a kubeconfig, signed with each bootstrap token. */
+#define CLUSTER_INFO_NS   "kube-public"
+#define CLUSTER_INFO_NAME "cluster-info"
 
 /* The ConfigMap that holds the cluster's CA in each namespace. */
 #define ROOT_CA_NAME "kube-root-ca.crt"
@@ -39,7 +44,7 @@ struct controller_def {
 extern const struct controller_def scheduler_controller, endpoints_controller,
     replica_set_controller, deployment_controller, garbage_controller, namespace_controller,
     service_account_controller, root_ca_controller, cluster_role_controller, certificate_controller,
-    volume_binder, volume_protection, node_ipam_controller;
+    volume_binder, volume_protection, node_ipam_controller, bootstrap_signer;
 
 /* Records an event about an object of @kind. */
 void controller_event(struct controllers *c, const struct cache_kind *kind,

@@ -16,7 +16,7 @@ static const struct controller_def *const definitions[] = {
     &deployment_controller,      &garbage_controller,   &namespace_controller,
     &service_account_controller, &root_ca_controller,   &cluster_role_controller,
     &certificate_controller,     &volume_binder,        &volume_protection,
-    &node_ipam_controller,
+    &node_ipam_controller,       &bootstrap_signer,
 };
 
 static const struct cache_kind kinds[] = {
@@ -36,6 +36,9 @@ static const struct cache_kind kinds[] = {
     {"v1", "persistentvolumes", "PersistentVolume", &volume_type, NULL, NULL},
     {"v1", "persistentvolumeclaims", "PersistentVolumeClaim", &claim_type, NULL, NULL},
     {"storage.k8s.io/v1", "storageclasses", "StorageClass", &storage_class_type, NULL, NULL},
+    {"v1", "configmaps", "ConfigMap", &config_map_type, NULL, CLUSTER_INFO_NAME, CLUSTER_INFO_NS},
+    {"v1", "secrets", "Secret", &bootstrap_secret_type, NULL, NULL, "kube-system",
+     "type=bootstrap.kubernetes.io/token"},
 };
 
 struct program {
@@ -59,11 +62,12 @@ static void on_synced(void *arg)
 static void start_caches(struct program *p)
 {
     struct cache **const slots[ARRAY_SIZE(kinds)] = {
-        &p->c.pods,        &p->c.nodes,         &p->c.services,
-        &p->c.slices,      &p->c.endpoints,     &p->c.replica_sets,
-        &p->c.deployments, &p->c.namespaces,    &p->c.service_accounts,
-        &p->c.root_cas,    &p->c.cluster_roles, &p->c.csrs,
-        &p->c.volumes,     &p->c.claims,        &p->c.storage_classes,
+        &p->c.pods,          &p->c.nodes,         &p->c.services,
+        &p->c.slices,        &p->c.endpoints,     &p->c.replica_sets,
+        &p->c.deployments,   &p->c.namespaces,    &p->c.service_accounts,
+        &p->c.root_cas,      &p->c.cluster_roles, &p->c.csrs,
+        &p->c.volumes,       &p->c.claims,        &p->c.storage_classes,
+        &p->c.cluster_infos, &p->c.tokens,
     };
     for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
         p->caches[i] = cache_new(p->c.client, &kinds[i]);
@@ -124,6 +128,8 @@ int main(int argc, char **argv)
          "addresses of services, which no node gets"},
         {"root-ca-file", 0, OPTION_STRING, &p.c.root_ca_file, "FILE",
          "CA to publish in every namespace, for pods"},
+        {"cluster-info-server", 0, OPTION_STRING, &p.c.cluster_info_server, "URL",
+         "keep " CLUSTER_INFO_NS "/" CLUSTER_INFO_NAME ", which tells nodes that join of this URL"},
         {"cluster-signing-cert-file", 0, OPTION_STRING, &p.c.signing_cert_file, "FILE",
          "CA that signs certificate requests (none: they stay unsigned)"},
         {"cluster-signing-key-file", 0, OPTION_STRING, &p.c.signing_key_file, "FILE", "its key"},

@@ -277,6 +277,12 @@ static const struct decode_field config_map_fields[] = {
 const struct decode_type config_map_type = {"ConfigMap", sizeof(struct config_map),
                                             config_map_fields};
 
+static const struct decode_field bootstrap_secret_fields[] = {
+    META_FIELD(struct bootstrap_secret),
+    DECODE_FIELD(struct bootstrap_secret, data, "data", DECODE_BYTES_MAP), DECODE_END};
+const struct decode_type bootstrap_secret_type = {"Secret", sizeof(struct bootstrap_secret),
+                                                  bootstrap_secret_fields};
+
 static const struct decode_field cluster_role_fields[] = {
     META_FIELD(struct cluster_role), DECODE_FIELD(struct cluster_role, rules, "rules", DECODE_RAW),
     DECODE_FIELD(struct cluster_role, aggregation, "aggregationRule", DECODE_RAW), DECODE_END};

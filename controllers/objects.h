@@ -137,6 +137,12 @@ struct config_map {
     struct string_map data;
 };
 
+/* A Secret of type bootstrap.kubernetes.io/token. */
+struct bootstrap_secret {
+    struct object_meta meta;
+    struct bytes_map data;
+};
+
 struct cluster_role {
     struct object_meta meta;
     json_t *rules, *aggregation; /* arrays of PolicyRule; aggregationRule; NULL when absent */
@@ -177,8 +183,9 @@ struct endpoint_slice {
 };
 
 extern const struct decode_type pod_type, node_type, service_type, replica_set_type,
-    deployment_type, plain_type, config_map_type, cluster_role_type, endpoint_slice_type,
-    endpoints_type, object_meta_type, volume_type, claim_type, storage_class_type;
+    deployment_type, plain_type, config_map_type, bootstrap_secret_type, cluster_role_type,
+    endpoint_slice_type, endpoints_type, object_meta_type, volume_type, claim_type,
+    storage_class_type;
 
 /* Fills the computed fields of a pod or node. */
 void pod_complete(void *pod);
