@@ -41,9 +41,9 @@ static void on_done(void *arg, enum rpc_status status, const char *message,
 void serve_run(struct http_exchange *x, const struct route *r)
 {
     struct container_slot *s = route_container(x, r);
-    const char *command = http_exchange_query_get(x, "cmd");
     if (!s)
-        return;
+        return; /* answered: the exchange is no more */
+    const char *command = http_exchange_query_get(x, "cmd");
     if (!command || !*command) {
         http_exchange_replyf(x, 400, "cmd is missing");
         return;
