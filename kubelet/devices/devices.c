@@ -93,6 +93,7 @@ static void on_register(struct rpc_server_call *call, const ProtobufCMessage *re
         bool known = map_has(&d->plugins, q->resource_name);
         struct plugin *p =
             known ? map_get(&d->plugins, q->resource_name) : add_plugin(d, q->resource_name);
+        devices_lost(d, q->resource_name);
         r = plugin_connect(p, d->k->rpc, socket, q->options, &err);
         if (!known)
             devices_save(d);

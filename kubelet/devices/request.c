@@ -109,11 +109,32 @@ static void on_allocated(void *arg, enum rpc_status status, const char *message,
     loop_defer(&r->step);
 }
 
-static void call_failed(struct device_request *r, const char *resource)
+void devices_lost(struct devices *d, const char *resource)
 {
+    LIST_FOR_EACH(e, &d->requests) {
+        struct device_request *r = LIST_ENTRY(e, struct device_request, entry);
+        if (!r->call || !str_eq(r->asked, resource))
+            continue;
+        rpc_call_cancel(r->call);
+        r->call = NULL;
+        free(r->error);
+        r->error = str_printf("the device plugin of %s registered anew meanwhile", resource);
+        loop_defer(&r->step);
+    }
+}
+
+/* Asks the plugin of @resource. False when it is gone: the request has failed, and is no more. */
+static bool call_plugin(struct device_request *r, const char *resource, enum plugin_method method,
+                        const ProtobufCMessage *q, rpc_reply_fn *cb)
+{
+    r->asked = resource;
+    r->call = plugin_call(map_get(&r->d->plugins, resource), method, q, cb, r);
+    if (r->call)
+        return true;
     _cleanup_free_ char *text =
         str_printf("endpoint not found in cache for a registered resource: %s", resource);
     finish(r, text);
+    return false;
 }
 
 /* Asks for the devices in @ids, which are taken from now on. */
@@ -125,12 +146,8 @@ static void allocate(struct device_request *r)
     add_text(&one.n_devices_ids, &one.devices_ids, &r->ids);
     q.n_container_requests = 1;
     q.container_requests = &list;
-    r->call =
-        plugin_call(map_get(&r->d->plugins, resource), PLUGIN_ALLOCATE, &q.base, on_allocated, r);
-    if (!r->call) {
-        call_failed(r, resource);
+    if (!call_plugin(r, resource, PLUGIN_ALLOCATE, &q.base, on_allocated))
         return;
-    }
     struct allocation *a = allocation_add(&r->d->allocations, r->pod->meta.uid,
                                           pod_container_at(r->pod, r->at)->name, resource);
     a->ids = r->ids;
@@ -189,10 +206,8 @@ static void ask_preferred(struct device_request *r, struct plugin *p, size_t wan
     one.allocation_size = (int32_t)want;
     q.n_container_requests = 1;
     q.container_requests = &list;
-    r->call = plugin_call(p, PLUGIN_PREFERRED, &q.base, on_preferred, r);
+    (void)call_plugin(r, p->resource, PLUGIN_PREFERRED, &q.base, on_preferred);
     string_list_done(&all);
-    if (!r->call)
-        call_failed(r, p->resource);
 }
 
 /* Chooses devices for one resource of one container. */
@@ -319,10 +334,8 @@ static void on_pre_start_step(void *arg)
         if (!wants_pre_start(d, a))
             continue;
         add_text(&q.n_devices_ids, &q.devices_ids, &a->ids);
-        r->call = plugin_call(map_get(&d->plugins, a->resource), PLUGIN_PRE_START, &q.base,
-                              on_pre_started, r);
-        if (!r->call)
-            call_failed(r, a->resource);
+        (void)call_plugin(r, limits->items[r->resource].key, PLUGIN_PRE_START, &q.base,
+                          on_pre_started);
         return;
     }
     finish(r, NULL);

@@ -5,7 +5,8 @@
  *
  * registers with DIR/kubelet.sock (again whenever that is another) and serves DIR/plugin-PID.sock.
  * DIR/../devices has a line for each device: ID HEALTH [NUMA]; it is read again at SIGHUP. While
- * DIR/../refuse is there, allocations are refused. Standard output gets a line for each call.
+ * DIR/../refuse is there, allocations are refused, with DIR/../hang they are not answered. Standard
+ * output gets a line for each call.
  *
  *   device-plugin register DIR VERSION RESOURCE ENDPOINT     the answer to this registration
  *   device-plugin list|allocatable SOCKET, device-plugin get SOCKET NAMESPACE NAME     as JSON
@@ -128,6 +129,12 @@ static void serve_preferred(struct rpc_server_call *call, const ProtobufCMessage
     rpc_server_reply(call, &out.base);
 }
 
+static void give_up(struct rpc_server_call *call, _unused_ void *arg)
+{
+    note("cancelled", 0, NULL);
+    rpc_server_fail(call, RPC_CANCELLED, "cancelled");
+}
+
 static void serve_allocate(struct rpc_server_call *call, const ProtobufCMessage *request, void *arg)
 {
     const struct program *p = arg;
@@ -135,10 +142,15 @@ static void serve_allocate(struct rpc_server_call *call, const ProtobufCMessage 
     const V1beta1__ContainerAllocateRequest *one = q->container_requests[0];
     struct strbuf ids = STRBUF_INIT;
     _cleanup_free_ char *refuse = fs_join(p->above, "refuse");
+    _cleanup_free_ char *hang = fs_join(p->above, "hang");
     _cleanup_free_ char *shared = fs_join(p->above, "shared");
     char key[] = "DEVICE_IDS", mount_at[] = "/shared", null[] = "/dev/null", at[] = "/dev/coracle0",
          rw[] = "rw", note_key[] = "example.com/devices";
     note("allocate", one->n_devices_ids, one->devices_ids);
+    if (access(hang, F_OK) == 0) {
+        rpc_server_on_cancel(call, give_up, NULL);
+        return;
+    }
     if (access(refuse, F_OK) == 0) {
         rpc_server_fail(call, RPC_UNKNOWN, "told to refuse");
         return;
