@@ -156,6 +156,7 @@ static void on_shutdown(void *arg, bool begins)
     log_warn("the shutdown was called off", "node", s->k->node_name, NULL);
     node_event(s, "Shutdown manager detected shutdown cancellation");
     loop_timer_stop(&s->timer);
+    s->over = false;
     s->k->shutting_down = false;
     s->changed(s->arg);
 }
