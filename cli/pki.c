@@ -171,11 +171,9 @@ static int ensure_servers(const struct authority *a, const struct pki_config *c,
                                          .days = CERT_DAYS};
     if ((r = ensure_cert(a, "kubelet", &kubelet, err)) < 0)
         return r;
-    const char *masters[] = {"system:masters", NULL};
-    const struct x509_request client = {.common_name = "kube-apiserver-kubelet-client",
-                                        .organizations = masters,
-                                        .usage = X509_CLIENT,
-                                        .days = CERT_DAYS};
+    /* Of no group: apiserver/auth/policy.text says what it may ask of kubelets, and no more. */
+    const struct x509_request client = {
+        .common_name = "kube-apiserver-kubelet-client", .usage = X509_CLIENT, .days = CERT_DAYS};
     return ensure_cert(a, "apiserver-kubelet-client", &client, err);
 }
 
