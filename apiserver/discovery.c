@@ -10,8 +10,11 @@ struct subresource_kind {
     const char *name;
     const char *group, *version, *kind; /* NULL: the resource's */
     unsigned verbs;
+    const char *of; /* plural of the only resource; NULL: any */
 };
 #define BIT(verb) (1u << (verb))
+#define PROXY_VERBS \
+    (BIT(VERB_CREATE) | BIT(VERB_DELETE) | BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE))
 static const struct subresource_kind subresource_kinds[] = {
     {"status", NULL, NULL, NULL, BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
     {"scale", "autoscaling", "v1", "Scale", BIT(VERB_GET) | BIT(VERB_PATCH) | BIT(VERB_UPDATE)},
@@ -26,12 +29,15 @@ static const struct subresource_kind subresource_kinds[] = {
     {"exec", "", "v1", "PodExecOptions", BIT(VERB_CREATE) | BIT(VERB_GET)},
     {"attach", "", "v1", "PodAttachOptions", BIT(VERB_CREATE) | BIT(VERB_GET)},
     {"portforward", "", "v1", "PodPortForwardOptions", BIT(VERB_CREATE) | BIT(VERB_GET)},
+    {"proxy", "", "v1", "NodeProxyOptions", PROXY_VERBS, "nodes"},
+    {"proxy", "", "v1", "PodProxyOptions", PROXY_VERBS, "pods"},
 };
 
-static const struct subresource_kind *subresource_kind(const char *name)
+static const struct subresource_kind *subresource_kind(const char *of, const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(subresource_kinds); i++)
-        if (str_eq(subresource_kinds[i].name, name))
+        if (str_eq(subresource_kinds[i].name, name) &&
+            (!subresource_kinds[i].of || str_eq(subresource_kinds[i].of, of)))
             return &subresource_kinds[i];
     return NULL;
 }
@@ -148,7 +154,7 @@ static void add_resource(json_t *list, const struct route *route)
     set_words(item, "categories", res->categories);
     (void)json_array_append_new(list, item);
     for (size_t i = 0; res->subresources[i]; i++) {
-        const struct subresource_kind *sub = subresource_kind(res->subresources[i]);
+        const struct subresource_kind *sub = subresource_kind(res->plural, res->subresources[i]);
         if (!sub)
             continue;
         _cleanup_free_ char *name = str_printf("%s/%s", res->plural, sub->name);
@@ -198,7 +204,7 @@ static json_t *aggregated_resource(const struct route *route)
     set_words(item, "categories", res->categories);
     json_t *subs = json_array();
     for (size_t i = 0; res->subresources[i]; i++) {
-        const struct subresource_kind *sub = subresource_kind(res->subresources[i]);
+        const struct subresource_kind *sub = subresource_kind(res->plural, res->subresources[i]);
         if (sub)
             (void)json_array_append_new(
                 subs, json_pack("{s:s,s:o,s:o}", "subresource", sub->name, "responseKind",

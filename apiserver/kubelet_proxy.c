@@ -68,7 +68,7 @@ void kubelet_access_done(struct kubelet_access *access)
     access->http = http_client_free(access->http);
 }
 
-static struct tls_client_config tls_of(const struct kubelet_access *a)
+struct tls_client_config kubelet_tls(const struct kubelet_access *a)
 {
     return (struct tls_client_config){.ca_file = a->ca,
                                       .cert_file = a->client_cert,
@@ -175,7 +175,7 @@ static void start_log(struct proxy_op *op)
     static const struct http_stream_handler handler = {
         .on_headers = on_log_headers, .on_data = on_log_data, .on_end = on_log_end};
     struct kubelet_access *access = op->r->srv->kubelets;
-    const struct tls_client_config tls = tls_of(access);
+    const struct tls_client_config tls = kubelet_tls(access);
     const struct http_request request = {
         .url = op->url, .tls = &tls, .connect_timeout_ms = DIAL_TIMEOUT_MS};
     struct error err = ERROR_INIT;
@@ -266,7 +266,7 @@ static void start_upgrade(struct proxy_op *op)
         request_free(r);
         return;
     }
-    const struct tls_client_config tls = tls_of(r->srv->kubelets);
+    const struct tls_client_config tls = kubelet_tls(r->srv->kubelets);
     _cleanup_http_headers_ struct http_headers headers = HTTP_HEADERS_INIT;
     forward_headers(r->x, &headers);
     struct upgrade_request request = {

@@ -25,6 +25,12 @@ enum verb kubelet_proxy_verb(const char *subresource, enum verb verb);
 /* Takes the request over. */
 void kubelet_proxy_start(struct request *r);
 
+/* How to speak to a kubelet: as this server, to one that is verified. Borrows from @access. */
+struct tls_client_config kubelet_tls(const struct kubelet_access *access);
+/* Where the kubelet of a Node is; the address is borrowed, NULL when it has none. */
+const char *kubelet_address(const json_t *node);
+int64_t kubelet_port(const json_t *node);
+
 /* ---- parts, for tests ---- */
 
 /* The URL of @subresource at the kubelet of @node for @pod, with the options of @query translated.

@@ -9,7 +9,7 @@
 
 #define KUBELET_PORT 10250
 
-static const char *node_address(const json_t *node)
+const char *kubelet_address(const json_t *node)
 {
     static const char *const order[] = {"InternalIP", "ExternalIP", "Hostname"};
     for (size_t want = 0; want < ARRAY_SIZE(order); want++) {
@@ -21,6 +21,12 @@ static const char *node_address(const json_t *node)
         }
     }
     return NULL;
+}
+
+int64_t kubelet_port(const json_t *node)
+{
+    int64_t port = json_path_int(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT);
+    return port > 0 && port < 65536 ? port : KUBELET_PORT;
 }
 
 static bool in_list(const json_t *list, const char *name, struct strbuf *names)
@@ -131,8 +137,8 @@ char *kubelet_url(const json_t *node, const json_t *pod, const char *subresource
                                            {"exec", "exec"},
                                            {"attach", "attach"},
                                            {"portforward", "portForward"}};
-    const char *address = node_address(node), *container = NULL;
-    int64_t port = json_path_int(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT);
+    const char *address = kubelet_address(node), *container = NULL;
+    int64_t port = kubelet_port(node);
     bool forward = str_eq(subresource, "portforward");
     if (!address || !*address) {
         *ret_status = status_internal_error("node %s has no address to reach its kubelet at",
@@ -146,7 +152,7 @@ char *kubelet_url(const json_t *node, const json_t *pod, const char *subresource
     }
     _cleanup_strbuf_ struct strbuf url = STRBUF_INIT, options = STRBUF_INIT;
     strbuf_addf(&url, strchr(address, ':') ? "https://[%s]:%" PRId64 : "https://%s:%" PRId64,
-                address, port > 0 && port < 65536 ? port : KUBELET_PORT);
+                address, port);
     for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
         if (str_eq(paths[i][0], subresource))
             add_path(&url, paths[i][1]);

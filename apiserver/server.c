@@ -8,6 +8,7 @@
 #include "apiserver/auth/authz.h"
 #include "apiserver/change.h"
 #include "apiserver/documents.h"
+#include "apiserver/proxy.h"
 #include "apiserver/reply.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -108,7 +109,8 @@ static json_t *check_route(struct request *r)
     if (!r->route)
         return status_not_found_path();
     const struct schema_resource *res = r->route->res;
-    if (*info->rest || (*info->subresource && !schema_has_subresource(res, info->subresource)))
+    if ((*info->rest && !proxy_serves(info)) ||
+        (*info->subresource && !schema_has_subresource(res, info->subresource)))
         return status_not_found_path();
     if (!res->namespaced && *info->namespace_ && !str_eq(res->kind, "Namespace"))
         return status_not_found_path();

@@ -1,11 +1,12 @@
 /*
  * Subresources other than status: scale, binding, eviction, finalize. What goes on to the kubelet
- * (log, exec, attach, portforward) is in kubelet_proxy.c.
+ * (log, exec, attach, portforward) is in kubelet_proxy.c, any other request in proxy.c.
  */
 #include <errno.h>
 
 #include "apiserver/admission/admission.h"
 #include "apiserver/kubelet_proxy.h"
+#include "apiserver/proxy.h"
 #include "apiserver/objects.h"
 #include "apiserver/removal.h"
 #include "apiserver/reply.h"
@@ -391,6 +392,10 @@ void verb_subresource(struct request *r)
     const char *name = r->info.subresource;
     if (kubelet_proxy_serves(name)) {
         kubelet_proxy_start(r);
+        return;
+    }
+    if (proxy_serves(&r->info)) {
+        proxy_start(r);
         return;
     }
     if (str_eq(name, "token")) {

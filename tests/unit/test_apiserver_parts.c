@@ -3,10 +3,12 @@
 #include "lib/test.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "apiserver/continue_token.h"
 #include "apiserver/store/encoded.h"
 #include "apiserver/negotiate.h"
+#include "apiserver/proxy.h"
 #include "apiserver/ranges.h"
 #include "apiserver/request.h"
 #include "base/json.h"
@@ -232,13 +234,98 @@ static void test_bitmap(void **state)
     number_range_done(&b);
 }
 
+static void check_target(const char *text, const char *expected)
+{
+    struct proxy_target t = {.scheme = NULL};
+    if (!expected) {
+        assert_int_equal(proxy_target_parse(text, &t), -EINVAL);
+        return;
+    }
+    assert_int_equal(proxy_target_parse(text, &t), 0);
+    _cleanup_free_ char *got = str_printf("%s|%s|%s", t.scheme, t.name, t.port);
+    assert_string_equal(got, expected);
+    proxy_target_done(&t);
+}
+
+static void test_proxy_targets(void **state)
+{
+    (void)state;
+    check_target("web", "|web|");
+    check_target("web:80", "|web|80");
+    check_target("https:web:443", "https|web|443");
+    check_target("http:web:", "http|web|");
+    check_target("", NULL);
+    check_target(":80", NULL);
+    check_target("web:", NULL);
+    check_target("web:0", NULL);
+    check_target("web:65536", NULL);
+    check_target("web:+1", NULL);
+    check_target("ftp:web:1", NULL);
+    check_target("https::1", NULL);
+    check_target("a:1:2", NULL);
+}
+
+static void test_proxy_rest(void **state)
+{
+    (void)state;
+    assert_string_equal(proxy_rest("/api/v1/nodes/n/proxy", false), "");
+    assert_string_equal(proxy_rest("/api/v1/nodes/n/proxy/", false), "/");
+    assert_string_equal(proxy_rest("//api/v1//nodes/n/proxy/a%2fb//c", false), "/a%2fb//c");
+    assert_string_equal(proxy_rest("/api/v1/namespaces/x/pods/p/proxy/a", true), "/a");
+    assert_null(proxy_rest("/api/v1/nodes/n", false));
+}
+
+/* @expected: the URL, or a part of the message. */
+static void check_base(const char *object, const char *target, bool node, const char *expected)
+{
+    struct proxy_target t = {.scheme = NULL};
+    json_t *status = NULL;
+    _cleanup_json_ json_t *j = json_parse(object, strlen(object), NULL);
+    assert_int_equal(proxy_target_parse(target, &t), 0);
+    _cleanup_free_ char *base = proxy_base(j, &t, node, &status);
+    const char *got = base ? base : json_path_string(status, "message");
+    if (base ? !str_eq(base, expected) : !strstr(got, expected))
+        fail_msg("%s: %s", target, got);
+    json_decref(status);
+    proxy_target_done(&t);
+}
+
+static void test_proxy_bases(void **state)
+{
+    (void)state;
+    static const char node[] =
+        "{\"metadata\":{\"name\":\"n\"},\"status\":{\"addresses\":[{\"type\":\"InternalIP\","
+        "\"address\":\"fd00::1\"}],\"daemonEndpoints\":{\"kubeletEndpoint\":{\"Port\":1234}}}}";
+    static const char pod[] =
+        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{},{\"ports\":[{"
+        "\"containerPort\":8080}]}]},\"status\":{\"podIP\":\"10.0.0.9\"}}";
+    check_base(node, "n", true, "https://[fd00::1]:1234");
+    check_base(node, "https:n:1234", true, "https://[fd00::1]:1234");
+    check_base(node, "n:1235", true, "kubelet only");
+    check_base(node, "http:n:", true, "kubelet only");
+    check_base("{\"metadata\":{\"name\":\"n\"}}", "n", true, "has no address");
+    check_base(pod, "p", false, "http://10.0.0.9:8080");
+    check_base(pod, "https:p:1", false, "https://10.0.0.9:1");
+    check_base("{\"status\":{\"podIP\":\"fd00::2\"}}", "https:p:", false, "https://[fd00::2]:443");
+    static const char *const not_pods[] = {
+        "127.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1",        "255.255.255.255",
+        "::1",       "fe80::1",         "ff02::1", "::ffff:127.0.0.1", "evil.example",
+        ""};
+    for (size_t i = 0; i < ARRAY_SIZE(not_pods); i++) {
+        _cleanup_free_ char *object = str_printf("{\"status\":{\"podIP\":\"%s\"}}", not_pods[i]);
+        check_base(object, "p", false, "address not allowed");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),   cmocka_unit_test(test_verbs),
-        cmocka_unit_test(test_accept),  cmocka_unit_test(test_splice),
-        cmocka_unit_test(test_encoded), cmocka_unit_test(test_tokens),
-        cmocka_unit_test(test_ranges),  cmocka_unit_test(test_bitmap),
+        cmocka_unit_test(test_paths),         cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_accept),        cmocka_unit_test(test_splice),
+        cmocka_unit_test(test_encoded),       cmocka_unit_test(test_tokens),
+        cmocka_unit_test(test_ranges),        cmocka_unit_test(test_bitmap),
+        cmocka_unit_test(test_proxy_targets), cmocka_unit_test(test_proxy_rest),
+        cmocka_unit_test(test_proxy_bases),
     };
     return RUN_TESTS(tests);
 }
