@@ -44,12 +44,19 @@ struct logind {
     bool event, event_begins; /* a shutdown to be told of */
 };
 
+static void drop_lock(struct logind *l)
+{
+    closep(&l->fd);
+    l->fd = -1;
+}
+
 static void on_telling(void *arg)
 {
     struct logind *l = arg;
     if (l->broken) {
         l->broken = false;
         l->held = false;
+        drop_lock(l); /* who does not hear of a shutdown would only hold it up */
         bus_disconnect(&l->bus);
         loop_timer_set(&l->timer, l->retry_ms);
         l->retry_ms = l->retry_ms * 2 > RETRY_MAX ? RETRY_MAX : l->retry_ms * 2;
@@ -88,12 +95,6 @@ static void no_call(struct logind *l, const char *what, int code)
         return;
     (void)error_errno(&l->err, code, "logind: %s", what);
     attempt_failed(l);
-}
-
-static void drop_lock(struct logind *l)
-{
-    closep(&l->fd);
-    l->fd = -1;
 }
 
 /* ---- the lock ---- */
