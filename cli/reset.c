@@ -96,6 +96,7 @@ static int run(struct reset *r)
     const char *const kubelet[] = {cgroup, NULL};
     const char *const cri[] = {bridge, cgroup, NULL};
     cleanup_component(r, "dns", NULL);
+    cleanup_component(r, "flannel", NULL);
     cleanup_component(r, "proxy", NULL);
     cleanup_component(r, "cri", cri);
     cleanup_component(r, "kubelet", kubelet);

@@ -123,6 +123,11 @@ int kube_client_use_certificate(struct kube_client *c, const char *cert_pem, con
     return 0;
 }
 
+void kube_client_forget_connections(struct kube_client *c)
+{
+    http_client_forget_connections(c->http);
+}
+
 void kube_client_suspend(struct kube_client *c, const char *why)
 {
     free(c->suspended);

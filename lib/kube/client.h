@@ -31,6 +31,9 @@ const struct tls_client_config *kube_client_tls(const struct kube_client *client
  * from inside a stream's callbacks. */
 int kube_client_use_certificate(struct kube_client *client, const char *cert_pem,
                                 const char *key_pem, struct error *err);
+/* Connections that are kept are closed, what is under way goes on: after this host's address
+ * changed nobody hears what is sent over them. Not from inside a stream's callbacks. */
+void kube_client_forget_connections(struct kube_client *client);
 /* Until then every request fails, with @why as its error: there are no credentials yet. */
 void kube_client_suspend(struct kube_client *client, const char *why);
 

@@ -6,10 +6,10 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
-#include <netlink/attr.h>
 #include <string.h>
 
 #include "base/strbuf.h"
+#include "nl/link_internal.h"
 
 static void copy_text(char *to, size_t size, const struct nlattr *a)
 {
@@ -17,7 +17,7 @@ static void copy_text(char *to, size_t size, const struct nlattr *a)
         (void)snprintf(to, size, "%.*s", nla_len(a), (const char *)nla_data(a));
 }
 
-static int parse(const struct nlmsghdr *h, struct link_info *info)
+int link_parse(const struct nlmsghdr *h, struct link_info *info, const struct nlattr **ret_data)
 {
     struct nlattr *a[IFLA_MAX + 1];
     if (nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(struct ifinfomsg), a, IFLA_MAX, NULL) <
@@ -31,9 +31,13 @@ static int parse(const struct nlmsghdr *h, struct link_info *info)
         memcpy(info->mac, nla_data(a[IFLA_ADDRESS]), 6);
     info->mtu = a[IFLA_MTU] ? (int)nla_get_u32(a[IFLA_MTU]) : 0;
     info->master = a[IFLA_MASTER] ? (int)nla_get_u32(a[IFLA_MASTER]) : 0;
-    if (a[IFLA_LINKINFO])
-        copy_text(info->kind, sizeof(info->kind),
-                  nla_find(nla_data(a[IFLA_LINKINFO]), nla_len(a[IFLA_LINKINFO]), IFLA_INFO_KIND));
+    if (a[IFLA_LINKINFO]) {
+        struct nlattr *first = nla_data(a[IFLA_LINKINFO]);
+        int len = nla_len(a[IFLA_LINKINFO]);
+        copy_text(info->kind, sizeof(info->kind), nla_find(first, len, IFLA_INFO_KIND));
+        if (ret_data)
+            *ret_data = nla_find(first, len, IFLA_INFO_DATA);
+    }
     if (a[IFLA_STATS64]) {
         struct rtnl_link_stats64 s = {.rx_bytes = 0};
         size_t len = (size_t)nla_len(a[IFLA_STATS64]);
@@ -50,28 +54,49 @@ static int parse(const struct nlmsghdr *h, struct link_info *info)
     return 0;
 }
 
-static int on_found(const struct nlmsghdr *h, void *arg)
+struct asking {
+    int (*cb)(const struct nlmsghdr *h, void *arg);
+    void *arg;
+    bool found;
+};
+
+static int on_answer(const struct nlmsghdr *h, void *arg)
 {
-    return h->nlmsg_type == RTM_NEWLINK ? parse(h, arg) : 0;
+    struct asking *a = arg;
+    if (h->nlmsg_type != RTM_NEWLINK)
+        return 0;
+    a->found = true;
+    return a->cb(h, a->arg);
 }
 
-int link_find(struct netlink *nl, const char *name, struct link_info *ret, struct error *err)
+int link_ask(struct netlink *nl, const char *name, int (*cb)(const struct nlmsghdr *h, void *arg),
+             void *arg, struct error *err)
 {
     struct ifinfomsg h = {.ifi_family = AF_UNSPEC};
     struct nl_msg *msg = netlink_message(RTM_GETLINK, 0, &h, sizeof(h));
     netlink_put_string(msg, IFLA_IFNAME, name);
-    struct link_info info = {.index = 0};
+    struct asking a = {.cb = cb, .arg = arg};
     struct error e = ERROR_INIT;
-    int r = netlink_dump(nl, msg, on_found, &info, &e, "cannot look up link %s", name);
-    if (r == -ENODEV || (r == 0 && !info.index))
+    int r = netlink_dump(nl, msg, on_answer, &a, &e, "cannot look up link %s", name);
+    if (r == -ENODEV)
         return 0;
-    if (r < 0) {
-        if (err)
-            *err = e;
-        return r;
-    }
-    *ret = info;
-    return 1;
+    if (r < 0 && err)
+        *err = e;
+    return r < 0 ? r : a.found;
+}
+
+static int on_found(const struct nlmsghdr *h, void *arg)
+{
+    return link_parse(h, arg, NULL);
+}
+
+int link_find(struct netlink *nl, const char *name, struct link_info *ret, struct error *err)
+{
+    struct link_info info = {.index = 0};
+    int r = link_ask(nl, name, on_found, &info, err);
+    if (r == 1)
+        *ret = info;
+    return r;
 }
 
 struct listing {
@@ -83,7 +108,7 @@ static int on_link(const struct nlmsghdr *h, void *arg)
 {
     struct listing *l = arg;
     struct link_info info;
-    if (h->nlmsg_type != RTM_NEWLINK || parse(h, &info) < 0)
+    if (h->nlmsg_type != RTM_NEWLINK || link_parse(h, &info, NULL) < 0)
         return 0;
     return l->cb(&info, l->arg);
 }
@@ -123,10 +148,15 @@ int link_add_bridge(struct netlink *nl, const char *name, const char *alias, con
     int r = netlink_call(nl, msg, err, "cannot make bridge %s", name);
     if (r < 0)
         return r;
-    r = netlink_call(nl, change_message(name, alias), err, "cannot set the alias of %s", name);
+    r = link_set_alias(nl, name, alias, err);
     if (r < 0)
         (void)link_delete(nl, name, NULL);
     return r;
+}
+
+int link_set_alias(struct netlink *nl, const char *name, const char *alias, struct error *err)
+{
+    return netlink_call(nl, change_message(name, alias), err, "cannot set the alias of %s", name);
 }
 
 int link_add_dummy(struct netlink *nl, const char *name, struct error *err)

@@ -50,6 +50,8 @@ struct link_veth {
  * failure nothing of it is left. 0, -EEXIST, -errno. */
 int link_add_veth(struct netlink *nl, const struct link_veth *veth, struct error *err);
 
+/* What marks a link as ours. */
+int link_set_alias(struct netlink *nl, const char *name, const char *alias, struct error *err);
 int link_set_up(struct netlink *nl, int ifindex, struct error *err);
 int link_set_mtu(struct netlink *nl, int ifindex, int mtu, struct error *err);
 /* Removes a link (a veth with its peer). One that is not there is success. */

@@ -77,6 +77,11 @@ struct netlink *netlink_free(struct netlink *nl)
     return NULL;
 }
 
+uint32_t netlink_port(const struct netlink *nl)
+{
+    return nl_socket_get_local_port(nl->sock);
+}
+
 struct nl_msg *netlink_message(int type, int flags, const void *header, size_t len)
 {
     struct nl_msg *msg = nlmsg_alloc_size(MESSAGE_MAX);

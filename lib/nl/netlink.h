@@ -19,6 +19,8 @@ struct netlink;
 int netlink_open(int protocol, struct netlink **ret, struct error *err);
 struct netlink *netlink_free(struct netlink *nl); /* returns NULL */
 DEFINE_CLEANUP(struct netlink *, netlink_free);
+/* Its port ID: what monitor_ignore() wants to know. */
+uint32_t netlink_port(const struct netlink *nl);
 
 /* A message of @type with NLM_F_REQUEST | @flags and @header (family header) of @len bytes. Never
  * NULL. */

@@ -5,51 +5,64 @@
 #include <netlink/attr.h>
 #include <string.h>
 
-static struct nl_msg *message(int type, int flags, const struct ip_prefix *destination,
-                              const struct ip_addr *gateway, int ifindex)
+static struct nl_msg *message(int type, int flags, const struct route_info *r)
 {
-    struct rtmsg h = {.rtm_family = (uint8_t)destination->addr.family,
-                      .rtm_dst_len = (uint8_t)destination->len,
+    bool remove = type == RTM_DELROUTE;
+    struct rtmsg h = {.rtm_family = (uint8_t)r->destination.addr.family,
+                      .rtm_dst_len = (uint8_t)r->destination.len,
                       .rtm_table = RT_TABLE_MAIN,
-                      .rtm_protocol = RTPROT_STATIC,
-                      .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-                      .rtm_type = RTN_UNICAST};
-    if (type == RTM_DELROUTE) {
-        h.rtm_scope = RT_SCOPE_NOWHERE;
-        h.rtm_protocol = RTPROT_UNSPEC;
-        h.rtm_type = RTN_UNSPEC;
-    }
+                      .rtm_protocol = (uint8_t)r->protocol,
+                      .rtm_scope = remove              ? RT_SCOPE_NOWHERE
+                                   : r->gateway.family ? RT_SCOPE_UNIVERSE
+                                                       : RT_SCOPE_LINK,
+                      .rtm_type = remove ? RTN_UNSPEC : RTN_UNICAST,
+                      .rtm_flags = r->onlink ? RTNH_F_ONLINK : 0};
     struct nl_msg *msg = netlink_message(type, flags, &h, sizeof(h));
-    struct ip_prefix network = ip_prefix_network(destination);
-    if (destination->len)
+    struct ip_prefix network = ip_prefix_network(&r->destination);
+    if (r->destination.len)
         netlink_put(msg, RTA_DST, network.addr.bytes, ip_addr_size(&network.addr));
-    if (gateway)
-        netlink_put(msg, RTA_GATEWAY, gateway->bytes, ip_addr_size(gateway));
-    netlink_put_u32(msg, RTA_OIF, (uint32_t)ifindex);
+    if (r->gateway.family)
+        netlink_put(msg, RTA_GATEWAY, r->gateway.bytes, ip_addr_size(&r->gateway));
+    netlink_put_u32(msg, RTA_OIF, (uint32_t)r->ifindex);
     return msg;
+}
+
+int route_put(struct netlink *nl, const struct route_info *r, struct error *err)
+{
+    char text[IP_TEXT_MAX];
+    return netlink_call(nl, message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, r), err,
+                        "cannot add route to %s", ip_prefix_format(&r->destination, text));
+}
+
+int route_remove(struct netlink *nl, const struct route_info *r, struct error *err)
+{
+    char text[IP_TEXT_MAX];
+    struct error e = ERROR_INIT;
+    int code = netlink_call(nl, message(RTM_DELROUTE, 0, r), &e, "cannot remove route to %s",
+                            ip_prefix_format(&r->destination, text));
+    if (code == -ESRCH)
+        return 0;
+    if (code < 0 && err)
+        *err = e;
+    return code;
 }
 
 int route_add(struct netlink *nl, const struct ip_prefix *destination,
               const struct ip_addr *gateway, int ifindex, struct error *err)
 {
-    char text[IP_TEXT_MAX];
-    return netlink_call(
-        nl, message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, destination, gateway, ifindex), err,
-        "cannot add route to %s", ip_prefix_format(destination, text));
+    struct route_info r = {
+        .destination = *destination, .ifindex = ifindex, .protocol = RTPROT_STATIC};
+    if (gateway)
+        r.gateway = *gateway;
+    return route_put(nl, &r, err);
 }
 
 int route_delete(struct netlink *nl, const struct ip_prefix *destination, int ifindex,
                  struct error *err)
 {
-    char text[IP_TEXT_MAX];
-    struct error e = ERROR_INIT;
-    int r = netlink_call(nl, message(RTM_DELROUTE, 0, destination, NULL, ifindex), &e,
-                         "cannot remove route to %s", ip_prefix_format(destination, text));
-    if (r == -ESRCH)
-        return 0;
-    if (r < 0 && err)
-        *err = e;
-    return r;
+    const struct route_info r = {
+        .destination = *destination, .ifindex = ifindex, .protocol = RTPROT_UNSPEC};
+    return route_remove(nl, &r, err);
 }
 
 struct listing {
@@ -68,9 +81,15 @@ static int on_route(const struct nlmsghdr *h, void *arg)
         nlmsg_parse((struct nlmsghdr *)(uintptr_t)h, sizeof(*m), a, RTA_MAX, NULL) < 0)
         return 0;
     struct route_info r = {.destination = {.addr.family = l->family, .len = m->rtm_dst_len},
-                           .protocol = m->rtm_protocol};
+                           .protocol = m->rtm_protocol,
+                           .onlink = m->rtm_flags & RTNH_F_ONLINK};
     if (a[RTA_DST] && nla_len(a[RTA_DST]) == (int)ip_addr_size(&r.destination.addr))
         memcpy(r.destination.addr.bytes, nla_data(a[RTA_DST]), (size_t)nla_len(a[RTA_DST]));
+    const struct ip_addr family = {.family = l->family};
+    if (a[RTA_GATEWAY] && nla_len(a[RTA_GATEWAY]) == (int)ip_addr_size(&family)) {
+        r.gateway.family = l->family;
+        memcpy(r.gateway.bytes, nla_data(a[RTA_GATEWAY]), ip_addr_size(&family));
+    }
     if (a[RTA_OIF])
         r.ifindex = (int)nla_get_u32(a[RTA_OIF]);
     else if (a[RTA_MULTIPATH] && nla_len(a[RTA_MULTIPATH]) >= (int)sizeof(struct rtnexthop))

@@ -15,9 +15,15 @@ int route_delete(struct netlink *nl, const struct ip_prefix *destination, int if
 
 struct route_info {
     struct ip_prefix destination; /* length 0: the default route */
+    struct ip_addr gateway;       /* family 0: none, on link */
     int ifindex;
-    int protocol; /* RTPROT_RA, RTPROT_STATIC, … */
+    int protocol; /* RTPROT_RA, RTPROT_STATIC, …: who made it */
+    bool onlink;  /* the gateway is reached there, whatever the addresses of the link */
 };
+/* As route_add(), with everything of @r. */
+int route_put(struct netlink *nl, const struct route_info *r, struct error *err);
+/* Removes exactly this one, if it is there. */
+int route_remove(struct netlink *nl, const struct route_info *r, struct error *err);
 /* Calls @cb for each unicast route of @family in the main table (of several next hops the first
  * counts); a negative result is returned. */
 int route_list(struct netlink *nl, int family, int (*cb)(const struct route_info *r, void *arg),
