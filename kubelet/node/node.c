@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "base/times.h"
+#include "kube/informer.h"
 #include "kube/meta.h"
 #include "kubelet/devices/devices.h"
 #include "kubelet/eviction/eviction.h"
@@ -29,6 +30,7 @@ struct node {
     struct loop_timer ask, write;
     struct runtime_call *status_call, *version_call, *driver_call, *cidr_call;
     struct kube_call *api_call;
+    struct informer *own; /* our Node, once it is there: what others write to it */
     struct node_lease *lease;
     char *runtime_version;    /* "name://version" */
     char *why;                /* not ready, or NULL */
@@ -282,22 +284,60 @@ static void on_cidr(void *arg, enum rpc_status status, const char *message,
         log_warn("pod CIDR cannot be told to the runtime", "cidr", n->cidr, "error", message, NULL);
 }
 
+/* "10.244.1.0/24,fd44::/64": the form in which the runtime takes one of each family. */
+static char *pod_cidrs(const json_t *object)
+{
+    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+    const char *single = json_path_string(object, "spec.podCIDR");
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_path(object, "spec.podCIDRs"), i, one) {
+        strbuf_addf(&text, "%s%s", i ? "," : "", json_string_value(one));
+    }
+    if (!text.len && single)
+        strbuf_adds(&text, single);
+    return strbuf_take(&text);
+}
+
 static void tell_cidr(struct node *n, const json_t *object)
 {
-    const char *cidr = json_path_string(object, "spec.podCIDR");
-    if (!cidr || !*cidr || str_eq(cidr, n->cidr))
+    _cleanup_free_ char *cidr = pod_cidrs(object);
+    if (!*cidr || str_eq(cidr, n->cidr))
         return;
     Runtime__V1__NetworkConfig network = RUNTIME__V1__NETWORK_CONFIG__INIT;
     Runtime__V1__RuntimeConfig config = RUNTIME__V1__RUNTIME_CONFIG__INIT;
     Runtime__V1__UpdateRuntimeConfigRequest q = RUNTIME__V1__UPDATE_RUNTIME_CONFIG_REQUEST__INIT;
     free(n->cidr);
-    n->cidr = str_dup(cidr);
+    n->cidr = TAKE_PTR(cidr);
     network.pod_cidr = n->cidr;
     config.network_config = &network;
     q.runtime_config = &config;
     runtime_cancel(n->k->runtime, &n->cidr_call);
     n->cidr_call =
         runtime_call(n->k->runtime, CRI_UPDATE_RUNTIME_CONFIG, &q.base, 10000, on_cidr, n);
+}
+
+static void on_own(void *arg, _unused_ const char *key, const json_t *object)
+{
+    tell_cidr(arg, object);
+}
+
+static void on_own_gone(void *arg, _unused_ const char *key, _unused_ const json_t *object)
+{
+    struct node *n = arg;
+    free(n->cidr); /* the next Node's is told again */
+    n->cidr = NULL;
+}
+
+/* The pod CIDR is often given a while after the Node was registered. */
+static void follow_own(struct node *n)
+{
+    static const struct informer_ops ops = {.upsert = on_own, .remove = on_own_gone};
+    if (!n->own)
+        n->own = informer_new(
+            n->k->api,
+            &(struct informer_config){
+                .api = "v1", .plural = "nodes", .name = n->k->node_name, .ops = &ops, .arg = n});
 }
 
 static void fail(struct node *n, const char *what, const struct kube_result *r)
@@ -325,6 +365,7 @@ static void on_written(const struct kube_result *r, void *arg)
     n->retry_ms = RETRY_MS;
     n->sent_at = now_ms();
     tell_cidr(n, r->body);
+    follow_own(n);
     json_decref(n->k->node_labels);
     n->k->node_labels = json_deep_copy(meta_labels(r->body));
     node_lease_start(n->lease, meta_uid(r->body));
@@ -455,6 +496,7 @@ struct node *node_free(struct node *n)
     runtime_cancel(n->k->runtime, &n->driver_call);
     runtime_cancel(n->k->runtime, &n->cidr_call);
     kube_call_cancel(n->api_call);
+    (void)informer_free(n->own);
     node_lease_free(n->lease);
     loop_timer_done(&n->ask);
     loop_timer_done(&n->write);
