@@ -199,8 +199,10 @@ static void add_lease(const struct plan_self *self, const struct lease *l, struc
         return;
     }
     for (int i = 0; i < N_FAMILIES; i++)
-        if (l->family[i].set && self->family[i].on && add_family(self, i, l, t, p, &err) < 0)
-            refuse(p, l->node, &err);
+        if (l->family[i].set && self->family[i].on)
+            (void)add_family(self, i, l, t, p, err.code ? NULL : &err);
+    if (err.code)
+        refuse(p, l->node, &err);
 }
 
 static int by_age(const void *a, const void *b)

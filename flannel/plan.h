@@ -41,7 +41,7 @@ struct plan_refusal {
 struct plan {
     struct route_info *routes;
     struct plan_entry *neighbours, *fdb;
-    struct plan_refusal *refusals; /* leases that are not used, with why */
+    struct plan_refusal *refusals; /* leases that are not used, or not in both families: why */
     size_t n_routes, n_neighbours, n_fdb, n_refusals;
 };
 
