@@ -14,8 +14,8 @@ struct flags {
     const char *root, *net_conf, *subnet_file, *kubeconfig, *api_url, *prefix, *node;
     const char *public_ip[N_FAMILIES];
     struct option_list iface, iface_regex;
-    bool kube_subnet_mgr, set_condition, cleanup, version, help;
-    int verbosity;
+    bool kube_subnet_mgr, set_condition, ip_masq, forward, cleanup, version, help;
+    int verbosity, resync_s;
 };
 
 struct program {
@@ -25,7 +25,8 @@ struct program {
     struct kube_client *client;
     struct kube_manager *manager;
     struct overlay *overlay;
-    char *prefix, *node, *subnet_file, *record;
+    struct rules *rules;
+    char *prefix, *node, *subnet_file, *record, *journal;
 };
 
 static int read_config(struct program *p, const struct flags *f, struct error *err)
@@ -108,12 +109,18 @@ static int start(struct program *p, const struct flags *f, struct error *err)
                                            .prefix = p->prefix,
                                            .config = &p->config,
                                            .set_condition = f->set_condition};
+    r = flannel_rules_new(&p->rules, p->loop, p->journal, f->resync_s, err);
+    if (r < 0)
+        return r;
     p->manager = kube_manager_new(p->client, &m);
     const struct overlay_options o = {.node = p->node,
                                       .config = &p->config,
                                       .uplink = &p->uplink,
                                       .subnet_file = p->subnet_file,
                                       .record = p->record,
+                                      .ip_masq = f->ip_masq,
+                                      .forward = f->forward,
+                                      .rules = p->rules,
                                       .ops = &kube_manager_ops,
                                       .arg = p->manager};
     r = overlay_new(&p->overlay, p->loop, &o, err);
@@ -135,6 +142,7 @@ static int run(struct program *p, const struct flags *f, struct error *err)
         r = loop_run(p->loop);
     (void)kube_manager_free(p->manager);
     (void)overlay_free(p->overlay);
+    (void)flannel_rules_free(p->rules);
     (void)kube_client_free(p->client);
     daemon_signals_done(&signals);
     (void)loop_free(p->loop);
@@ -144,7 +152,9 @@ static int run(struct program *p, const struct flags *f, struct error *err)
 static int clean_up(const struct program *p, struct error *err)
 {
     int first = kernel_cleanup(err);
-    int r = subnet_file_cleanup(p->record, first ? NULL : err);
+    int r = flannel_rules_cleanup(p->journal, first ? NULL : err);
+    first = first ? first : r;
+    r = subnet_file_cleanup(p->record, first ? NULL : err);
     return first ? first : r;
 }
 
@@ -153,6 +163,7 @@ static int start_program(const struct flags *f)
     struct program p = {.loop = NULL};
     struct error err = ERROR_INIT;
     p.record = daemon_path(f->root, "/run/coracle/flannel.json");
+    p.journal = daemon_path(f->root, "/var/lib/coracle/journal");
     int r = f->cleanup ? clean_up(&p, &err) : run(&p, f, &err);
     if (r < 0)
         log_error(f->cleanup ? "cannot clean up" : "cannot start", "error", error_text(&err), NULL);
@@ -160,12 +171,16 @@ static int start_program(const struct flags *f)
     free(p.node);
     free(p.subnet_file);
     free(p.record);
+    free(p.journal);
     return r < 0;
 }
 
 int main(int argc, char **argv)
 {
-    struct flags f = {.prefix = "flannel.alpha.coreos.com", .set_condition = true};
+    struct flags f = {.prefix = "flannel.alpha.coreos.com",
+                      .set_condition = true,
+                      .forward = true,
+                      .resync_s = 60};
     struct error err = ERROR_INIT;
     const struct option_def options[] = {
         {"kube-subnet-mgr", 0, OPTION_BOOL, &f.kube_subnet_mgr, NULL,
@@ -188,6 +203,12 @@ int main(int argc, char **argv)
         {"public-ipv6", 0, OPTION_STRING, &f.public_ip[V6], "ADDRESS", "the same for IPv6"},
         {"set-node-network-unavailable", 0, OPTION_BOOL, &f.set_condition, NULL,
          "set the Node's condition NetworkUnavailable to False when ready (true)"},
+        {"ip-masq", 0, OPTION_BOOL, &f.ip_masq, NULL,
+         "masquerade what pods send out of the overlay"},
+        {"iptables-forward-rules", 0, OPTION_BOOL, &f.forward, NULL,
+         "let the overlay's packets through in FORWARD (true)"},
+        {"iptables-resync", 0, OPTION_INT, &f.resync_s, "SECONDS",
+         "how often to look after the rules although nothing was heard (60)"},
         {"node-name", 0, OPTION_STRING, &f.node, "NAME",
          "our Node ($NODE_NAME, or the host's name)"},
         {"cleanup", 0, OPTION_BOOL, &f.cleanup, NULL, "remove the overlay from the host and exit"},

@@ -34,7 +34,8 @@ struct overlay {
     struct uplink uplink; /* of the last turn; index 0: there was none */
     uint8_t mac[N_FAMILIES][6];
     int links[N_FAMILIES];
-    struct lease published; /* node NULL: nothing */
+    struct lease published;    /* node NULL: nothing */
+    struct rules_wanted ruled; /* the rules know of */
     char trouble[ERROR_TEXT_MAX];
 };
 
@@ -183,6 +184,24 @@ static int write_file(struct overlay *o, struct error *err)
     return subnet_file_write(o->options.subnet_file, o->options.record, &content, err);
 }
 
+static void want_rules(struct overlay *o)
+{
+    const struct flannel_config *c = o->options.config;
+    struct rules_wanted *w = &o->ruled;
+    bool same = true;
+    for (int i = 0; i < N_FAMILIES; i++) {
+        same = same && w->on[i] == c->on[i] &&
+               ip_prefix_equal(&w->subnet[i], &o->own.family[i].subnet);
+        w->on[i] = c->on[i];
+        w->network[i] = c->network[i];
+        w->subnet[i] = o->own.family[i].subnet;
+    }
+    w->masquerade = o->options.ip_masq;
+    w->forward = o->options.forward;
+    if (!same)
+        flannel_rules_want(o->options.rules, w);
+}
+
 /* Whether our own Node says what is needed. */
 static int check_own(const struct overlay *o, struct error *err)
 {
@@ -232,6 +251,7 @@ static int turn(struct overlay *o, struct error *err)
     if (r < 0)
         return r;
     publish(o);
+    want_rules(o);
     if (!o->uplink.link.up) /* what leads over it the kernel would refuse; its coming is heard */
         return error_set(err, -ENETDOWN, "link %s is down", o->uplink.link.name);
     r = apply(o, err);

@@ -8,6 +8,7 @@
 
 #include "base/loop.h"
 #include "flannel/plan.h"
+#include "flannel/rules.h"
 #include "flannel/uplink.h"
 
 struct overlay;
@@ -25,7 +26,8 @@ struct overlay_options {
     const struct uplink_choice *uplink;
     const char *subnet_file; /* subnet.env */
     const char *record;      /* where it is noted that the file is ours */
-    bool ip_masq;
+    bool ip_masq, forward;   /* the rules that are wanted */
+    struct rules *rules;     /* told of our subnets */
     const struct overlay_ops *ops;
     void *arg;
 };

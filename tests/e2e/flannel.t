@@ -146,6 +146,32 @@ ok "what somebody else says of a peer's pods is left alone" eventually 10 grep -
 on 1 ip route del 10.244.2.0/24
 ok "... until it goes" eventually 40 direct
 
+# ---- masquerading and forwarding ----
+flannels_down
+saved() { on 1 iptables-save | sed 's/\[[0-9:]*\]//; /^#/d'; }
+nsenter --net=/run/netns/"$NS" "$ECHO" serve outside tcp:8080 &
+at_end kill $!
+in_ns ip route add 10.244.1.0/24 via 10.78.0.1 # so that an answer would find its way without a masquerade too
+for n in 1 2; do
+    on $n iptables -P FORWARD DROP
+    flannel_start $n --ip-masq
+done
+outside() { [ "$(pod 1 "$ECHO" ask tcp 10.78.0.254 8080 1 1000)" = "outside 10.78.0.1" ]; }
+ok "what leaves the overlay is masqueraded" eventually 20 outside
+ok "pods reach each other by their own addresses, although FORWARD drops the rest" eventually 10 reaches 1 2 4
+is "$(grep IPMASQ "$T/root1/run/flannel/subnet.env")" FLANNEL_IPMASQ=true "subnet.env says who masquerades"
+rules=$(saved)
+same_rules() { [ "$(saved)" = "$rules" ]; }
+on 1 iptables -t nat -F FLANNEL-POSTRTG
+ok "a flushed chain comes back" eventually 10 same_rules
+on 1 iptables -D FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+ok "... a deleted jump too" eventually 10 same_rules
+flannel_stop 1 KILL
+flannel_start 1 --ip-masq
+sleep 1
+ok "a restart doubles nothing" eventually 10 same_rules
+on 1 iptables -P FORWARD ACCEPT
+
 # ---- no trace ----
 flannels_down
 conf '"Type":"vxlan"'
@@ -153,6 +179,6 @@ flannel_start 1
 ok "from host-gw to vxlan" eventually 20 on 1 ip link show flannel.1
 flannel_stop 1
 ok "cleaning up" flannel_cleanup 1
-is "$(kernel 1)$(find "$T/root1" -type f)" "" "leaves nothing"
+is "$(kernel 1)$(find "$T/root1" -type f -not -path "*/var/lib/coracle/journal/*")$(saved | grep FLANNEL)" "" "leaves nothing (but the journal, which is reset's)"
 is "$(on 1 ip -o link | sed 's/^[0-9]*: //; s/state.*//' | sort)" "$(cat "$T/links.before")" "... and the links that were there before"
 done_testing

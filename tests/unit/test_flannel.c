@@ -6,6 +6,7 @@
 
 #include "base/strbuf.h"
 #include "flannel/backend.h"
+#include "flannel/rules.h"
 #include "flannel/subnet_file.h"
 
 static struct flannel_config config(const char *text)
@@ -393,6 +394,62 @@ static void subnet_env_is_flannelds_bytes(_unused_ void **state)
                         "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n");
 }
 
+#define NAT_RULES                                                                                \
+    "-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment \"flanneld masq\" -j " \
+    "RETURN\n-A FLANNEL-POSTRTG -s 10.244.1.0/24 -d 10.244.0.0/16 -m comment --comment "         \
+    "\"flanneld masq\" -j RETURN\n-A FLANNEL-POSTRTG -s 10.244.0.0/16 -d 10.244.1.0/24 -m "      \
+    "comment "                                                                                   \
+    "--comment \"flanneld masq\" -j RETURN\n-A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d "           \
+    "10.244.1.0/24 -m comment --comment \"flanneld masq\" -j RETURN\n-A FLANNEL-POSTRTG -s "     \
+    "10.244.0.0/16 ! -d 224.0.0.0/4 -m comment --comment \"flanneld masq\" -j MASQUERADE "       \
+    "--random-fully\n-A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d 10.244.0.0/16 -m comment "         \
+    "--comment \"flanneld masq\" -j MASQUERADE --random-fully\n"
+#define FILTER_RULES                                                                        \
+    "-A FLANNEL-FWD -s 10.244.0.0/16 -m comment --comment \"flanneld forward\" -j ACCEPT\n" \
+    "-A FLANNEL-FWD -d 10.244.0.0/16 -m comment --comment \"flanneld forward\" -j ACCEPT\n"
+#define NAT_JUMP    "-A POSTROUTING -m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG\n"
+#define FILTER_JUMP "-A FORWARD -m comment --comment \"flanneld forward\" -j FLANNEL-FWD\n"
+
+static void rules_are_flannelds_and_only_what_is_missing(_unused_ void **state)
+{
+    static const struct {
+        bool masquerade, forward;
+        const char *saved, *difference;
+    } cases[] = {
+        {false, false, "", ""},
+        {true, true, "",
+         "*nat\n:FLANNEL-POSTRTG - [0:0]\n" NAT_RULES NAT_JUMP
+         "COMMIT\n*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_RULES FILTER_JUMP "COMMIT\n"},
+        {false, true, "", "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_RULES FILTER_JUMP "COMMIT\n"},
+        /* A stock flanneld's: nothing is doubled, nor if others stand beside them. */
+        {true, true,
+         "*filter\n:FORWARD DROP [1:2]\n:FLANNEL-FWD - [0:0]\n-A FORWARD -j DOCKER\n" FILTER_JUMP
+             FILTER_RULES "COMMIT\n*nat\n:POSTROUTING ACCEPT [0:0]\n:FLANNEL-POSTRTG - "
+         "[0:0]\n" NAT_JUMP NAT_RULES "-A POSTROUTING -j OTHER\nCOMMIT\n",
+         ""},
+        /* Somebody flushed a chain, or took the jump. */
+        {false, true, "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_JUMP "COMMIT\n",
+         "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_RULES "COMMIT\n"},
+        {false, true, "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_RULES "COMMIT\n",
+         "*filter\n" FILTER_JUMP "COMMIT\n"},
+        /* Another network's rules are replaced. */
+        {false, true,
+         "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_JUMP
+         "-A FLANNEL-FWD -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n",
+         "*filter\n:FLANNEL-FWD - [0:0]\n" FILTER_RULES "COMMIT\n"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        _cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+        const struct rules_wanted w = {.masquerade = cases[i].masquerade,
+                                       .forward = cases[i].forward,
+                                       .on = {true},
+                                       .network = {prefix("10.244.0.0/16")},
+                                       .subnet = {prefix("10.244.1.0/24")}};
+        flannel_rules_difference(&w, V4, cases[i].saved, &out);
+        assert_string_equal(strbuf_text(&out), cases[i].difference);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +462,7 @@ int main(void)
         cmocka_unit_test(plans),
         cmocka_unit_test(lies_do_not_reach_the_kernel),
         cmocka_unit_test(subnet_env_is_flannelds_bytes),
+        cmocka_unit_test(rules_are_flannelds_and_only_what_is_missing),
     };
     return RUN_TESTS(tests);
 }
