@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "cri/shim_internal.h"
 
@@ -24,20 +25,37 @@ static int memory_file(const char *name, const struct strbuf *data, struct error
     return TAKE_FD(fd);
 }
 
+/* On a hybrid host the shim has to leave the unit's group in the unified tree as well: systemd
+ * finds what it kills there. Where that tree cannot be written to it stays. */
+static int encode_cgroup(const struct shim_config *cfg, struct strbuf *out, struct error *err)
+{
+    if (!cfg->cgroup || !cfg->cgs)
+        return 0;
+    int r = cgroup_create(cfg->cgs, cfg->cgroup, err);
+    if (r < 0)
+        return r;
+    char **dirs;
+    size_t n = cgroup_dirs(cfg->cgs, cfg->cgroup, &dirs);
+    bool v2 = cgroups_mode(cfg->cgs) == CGROUP_V2;
+    for (size_t i = 0; i < n; i++)
+        tlv_put_string(out, v2 ? SETUP_CGROUP_V2 : SETUP_CGROUP_V1, dirs[i]);
+    (void)cgroup_dirs_free(dirs);
+    _cleanup_free_ char *unified = NULL;
+    struct error why = ERROR_INIT;
+    if (cgroup_create_unified(cfg->cgs, cfg->cgroup, &unified, &why) < 0)
+        log_debug("shims stay in the daemon's group of the unified tree", "error", error_text(&why),
+                  NULL);
+    else
+        tlv_put_string(out, SETUP_CGROUP_V2, unified);
+    return 0;
+}
+
 static int encode_setup(const struct shim_config *cfg, struct strbuf *out, struct error *err)
 {
     tlv_put_string(out, SETUP_LIBEXEC, cfg->libexec);
-    if (cfg->cgroup && cfg->cgs) {
-        int r = cgroup_create(cfg->cgs, cfg->cgroup, err);
-        if (r < 0)
-            return r;
-        char **dirs;
-        size_t n = cgroup_dirs(cfg->cgs, cfg->cgroup, &dirs);
-        bool v2 = cgroups_mode(cfg->cgs) == CGROUP_V2;
-        for (size_t i = 0; i < n; i++)
-            tlv_put_string(out, v2 ? SETUP_CGROUP_V2 : SETUP_CGROUP_V1, dirs[i]);
-        (void)cgroup_dirs_free(dirs);
-    }
+    int r = encode_cgroup(cfg, out, err);
+    if (r < 0)
+        return r;
     tlv_put_u64(out, SETUP_NAMESPACES, cfg->namespaces);
     tlv_put_string(out, SETUP_HOSTNAME, cfg->hostname);
     for (size_t i = 0; cfg->sysctls && cfg->sysctls[i]; i++) {

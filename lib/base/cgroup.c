@@ -341,6 +341,24 @@ int cgroup_create(const struct cgroups *cgs, const char *path, struct error *err
     return r;
 }
 
+/* The group's directory in the tree that has no controllers; NULL where there is none. */
+static char *unified_dir(const struct cgroups *cgs, const char *path)
+{
+    return cgs->mode == CGROUP_HYBRID ? fs_join(cgs->unified, path + strspn(path, "/")) : NULL;
+}
+
+int cgroup_create_unified(const struct cgroups *cgs, const char *path, char **ret_dir,
+                          struct error *err)
+{
+    int r = check_path(path, err);
+    _cleanup_free_ char *dir = r == 0 ? unified_dir(cgs, path) : NULL;
+    if (dir)
+        r = fs_mkdirs(dir, 0755, err);
+    if (r == 0)
+        *ret_dir = TAKE_PTR(dir);
+    return r;
+}
+
 static int walk_below(const char *dir, int (*each)(const char *dir, void *arg, struct error *err),
                       void *arg, bool children_first, struct error *err)
 {
@@ -379,11 +397,12 @@ int cgroup_remove(const struct cgroups *cgs, const char *path, struct error *err
     int r = check_path(path, err);
     if (r < 0 || str_eq(path, "/"))
         return r < 0 ? r : error_set(err, -EINVAL, "the root cgroup is not ours to remove");
-    for (int c = 0; c < CGROUP_N_CONTROLLERS; c++) {
-        if (repeated(cgs, c))
-            continue;
-        _cleanup_free_ char *dir = cgroup_dir(cgs, (enum cgroup_controller)c, path);
-        if (rmdir(dir) == 0 || errno == ENOENT)
+    for (int c = 0; c <= CGROUP_N_CONTROLLERS; c++) {
+        _cleanup_free_ char *dir = c == CGROUP_N_CONTROLLERS ? unified_dir(cgs, path)
+                                   : repeated(cgs, c)
+                                       ? NULL
+                                       : cgroup_dir(cgs, (enum cgroup_controller)c, path);
+        if (!dir || rmdir(dir) == 0 || errno == ENOENT)
             continue;
         int one = walk_below(dir, remove_one, NULL, true, err);
         r = one < 0 ? one : r; /* the other hierarchies all the same */

@@ -62,6 +62,11 @@ char **cgroup_dirs_free(char **dirs);
 /* Makes the group and its parents in every hierarchy; delegates the controllers on the way (v2) and
  * gives each new cpuset its parent's processors and nodes (v1). An existing group is success. */
 int cgroup_create(const struct cgroups *cgs, const char *path, struct error *err);
+/* Makes the group in the unified tree of a hybrid host, where groups have no meaning but that
+ * systemd takes a unit's processes from it; cgroup_remove() removes it there, too. *ret_dir is its
+ * directory, NULL on hosts that are not hybrid. Caller frees. */
+int cgroup_create_unified(const struct cgroups *cgs, const char *path, char **ret_dir,
+                          struct error *err);
 
 #define CGROUP_UNSET     INT64_MIN /* leave as it is */
 #define CGROUP_UNLIMITED (-1)      /* no limit */

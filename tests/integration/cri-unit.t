@@ -17,12 +17,12 @@ else
 fi
 
 # ---- a control group as a unit's ----
-# With cgroup v1 a controller's: the trees without one, which systemd has there too, are left alone by us, and
-# KillMode=process is what spares the shims.
-d=/sys/fs/cgroup
-[ -e "$d/cgroup.procs" ] || d=$d/pids
-G=$d$CGROUP/unit
-mkdir -p "$G" || bail "no control group"
+# On a hybrid host in the unified tree, too: there systemd looks for a unit's processes.
+GROUPS_OF_UNIT=()
+for d in /sys/fs/cgroup /sys/fs/cgroup/pids /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    [ ! -e "$d/cgroup.procs" ] || GROUPS_OF_UNIT+=("$d$CGROUP/unit")
+done
+mkdir -p "${GROUPS_OF_UNIT[@]}" || bail "no control group"
 busybox_root "$T/bb"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 python3 - "$T/notify" >"$T/notified" <<'PY' &
@@ -35,8 +35,10 @@ PY
 listener=$!
 eventually 20 test -S "$T/notify"
 start_in_unit() {
-    bash -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' - "$G" nsenter --net="/run/netns/$NETNS" "$LIBEXEC/coracle-cri" \
-        --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" >>"$T/cri.log" 2>&1 &
+    (
+        for g in "${GROUPS_OF_UNIT[@]}"; do echo $BASHPID >"$g/cgroup.procs"; done
+        exec nsenter --net="/run/netns/$NETNS" "$LIBEXEC/coracle-cri" --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" >>"$T/cri.log" 2>&1
+    ) &
     CRI_PID=$!
     eventually 20 cri version || bail "coracle-cri does not serve"
 }
@@ -50,9 +52,11 @@ a=$(cri runp "$(pod a)")
 k=$(run "$a" goes-on 'exec sleep 1000')
 since() { cri exec "$k" cut -d' ' -f22 /proc/1/stat; }
 began=$(since)
-inside() { while read -r p; do cat "/proc/$p/comm"; done <"$G/cgroup.procs" | sort -u | xargs; }
-like "$(inside)" '^coracle-cri( coracle-unpack)?$' "shims and containers are not in the unit's group"
-while read -r p; do kill -9 "$p"; done <"$G/cgroup.procs"
+inside() { while read -r p; do cat "/proc/$p/comm"; done <"$1/cgroup.procs" | sort -u | xargs; }
+for g in "${GROUPS_OF_UNIT[@]}"; do
+    like "$(inside "$g")" '^coracle-cri( coracle-unpack)?$' "shims and containers are not in the unit's group ${g%$CGROUP/unit}"
+done
+sort -u "${GROUPS_OF_UNIT[@]/%//cgroup.procs}" | while read -r p; do kill -9 "$p"; done
 wait "$CRI_PID" 2>/dev/null
 start_in_unit
 is "$(state "$k")" CONTAINER_RUNNING "when everything in that is killed, containers go on"

@@ -438,6 +438,30 @@ static void devices(_unused_ void **state)
     assert_int_equal(n, 2);
 }
 
+/* The tree without controllers: groups are made there only for who asks. */
+static void unified_tree_of_a_hybrid_host(_unused_ void **state)
+{
+    _cleanup_(cgroups_freep) struct cgroups *cgs = NULL;
+    struct error err = ERROR_INIT;
+    if (writable(&cgs) < 0)
+        skip();
+    _cleanup_free_ char *path = str_printf("/cl-hybrid-%d/deep", (int)getpid());
+    _cleanup_free_ char *top = str_printf("/cl-hybrid-%d", (int)getpid());
+    _cleanup_free_ char *dir = NULL;
+    assert_int_equal(cgroup_create_unified(cgs, "/a/../b", &dir, NULL), -EINVAL);
+    if (cgroup_create_unified(cgs, path, &dir, &err) < 0)
+        skip(); /* it is read-only */
+    if (cgroups_mode(cgs) != CGROUP_HYBRID) {
+        assert_null(dir);
+        return;
+    }
+    _cleanup_free_ char *procs = fs_join(dir, "cgroup.procs");
+    assert_true(fs_exists(procs));
+    assert_int_equal(cgroup_remove(cgs, top, &err), 0); /* of this tree alone, and what is below */
+    assert_false(fs_exists(dir));
+    assert_int_equal(cgroup_remove(cgs, top, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -445,6 +469,7 @@ int main(void)
         cmocka_unit_test(keys),
         cmocka_unit_test(bad_paths),
         cmocka_unit_test(life),
+        cmocka_unit_test(unified_tree_of_a_hybrid_host),
         cmocka_unit_test_setup_teardown(refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nothing_half_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_at_a_time, set_up, tear_down),
