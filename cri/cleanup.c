@@ -7,17 +7,21 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <string.h>
 #include <sys/file.h>
 
 #include "base/cgroup.h"
 #include "base/daemon.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/strbuf.h"
 #include "base/teardown.h"
 #include "cri/apparmor.h"
 #include "cri/groups.h"
 #include "cri/shim_client.h"
+
+#define RECORD_MAX ((size_t)16 << 20)
 
 static int refuse_if_running(const struct runtime_options *o, struct error *err)
 {
@@ -42,6 +46,34 @@ static int kill_shims(const struct runtime_options *o, struct error *err)
     }
     if (d)
         (void)closedir(d);
+    return r;
+}
+
+/* One container's record: what of it still runs is in the group that it names. */
+static int kill_container(const struct cgroups *cgs, const char *record, struct error *err)
+{
+    _cleanup_json_ json_t *j = json_parse_file(record, RECORD_MAX, NULL);
+    const char *cgroup = json_path_string(j, "cgroup");
+    return cgroup ? teardown_cgroup(cgs, cgroup, err) : 0; /* a damaged record names nothing */
+}
+
+/* A process does not always die with its shim: changing the AppArmor profile, or executing a
+ * set-user-ID program, takes the parent-death signal away. Below our own group all is killed
+ * anyway; a pod's group may be the kubelet's. */
+static int kill_containers(const struct runtime_options *o, struct error *err)
+{
+    _cleanup_(cgroups_freep) struct cgroups *cgs = NULL;
+    _cleanup_free_ char *pattern =
+        daemon_path(o->root, "/run/coracle/sandboxes/*/containers/*.json");
+    glob_t found = {.gl_pathc = 0};
+    int r = cgroups_open(NULL, &cgs, err);
+    if (r < 0 || glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return r;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        int one = kill_container(cgs, found.gl_pathv[i], r ? NULL : err);
+        r = r ? r : one;
+    }
+    globfree(&found);
     return r;
 }
 
@@ -82,7 +114,7 @@ static int unload_profile(const struct runtime_options *o, struct error *err)
 int runtime_cleanup(const struct runtime_options *o, struct error *err)
 {
     static int (*const steps[])(const struct runtime_options *o, struct error *err) = {
-        kill_shims, remove_cgroups, remove_network, remove_mounts, unload_profile};
+        kill_shims, kill_containers, remove_cgroups, remove_network, remove_mounts, unload_profile};
     int first = refuse_if_running(o, err);
     if (first < 0)
         return first;

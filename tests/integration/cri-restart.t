@@ -4,6 +4,7 @@
 . "$(dirname "$0")/../lib/cri.sh"
 cri_setup
 busybox_root "$T/bb"
+install -m 4755 /bin/busybox "$T/bb/bin/suid"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 
 cri_start
@@ -69,5 +70,17 @@ is "$(cri_cgroups | grep -cE '/[0-9a-f]{64}$')" 0 "no container's cgroup is left
 cri_stop && rc=0 || rc=$?
 is $rc 0 "SIGTERM: an orderly end"
 ok "... without a socket" test ! -e "$CRI_SOCKET"
+
+# ---- --cleanup, when the daemon was killed ----
+# A set-user-ID program does not die with its parent, and the pod's group is not below ours.
+cri_start
+u=$(cri runp "$(pod u)")
+v=$(run "$u" stays x '.command=["/bin/suid","sleep","1000"] | .linux.security_context.run_as_user={value:1000}')
+pid=$(cri inspect "$v" | jq -r .info.info | jq -r .pid)
+cri_kill9
+ok "--cleanup" in_node "$LIBEXEC/coracle-cri" --root "$R" --cgroup-root "$CGROUP-ours" --cleanup
+ok "... kills containers wherever they are" eventually 5 sh -c "! grep -qs 'State:.[^Z]' /proc/$pid/status"
+is "$(cri_cgroups | grep -c "/$v")" 0 "... and removes their cgroups"
+is "$(grep -c "$R" /proc/self/mountinfo)" 0 "... and mounts"
 is "$(grep -cE 'Sanitizer|runtime error|Assertion' "$T/cri.log")" 0 "nothing found by sanitizers" || diag "$(grep -A30 -E 'Sanitizer|runtime error' "$T/cri.log" | head -60)"
 done_testing
