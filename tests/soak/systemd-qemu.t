@@ -126,7 +126,7 @@ is "$(state "$d")" CONTAINER_RUNNING "systemd is asked again after it executed i
 like "$(cri exec "$d" sh -c 'mknod /tmp/mem c 1 1 && head -c1 /tmp/mem 2>&1')" "not permitted" "device rules hold"
 systemctl daemon-reload
 like "$(cri exec "$d" sh -c 'head -c1 /tmp/mem 2>&1')" "not permitted" "... also after daemon-reload"
-ok "pressure is told" jq -e '[.stats[] | select((.cpu.psi | has("some")) and (.memory.psi | has("full")) and (.io.psi | has("some")))] | length == 2' <<<"$(cri stats)"
+ok "pressure is told" jq -e '[.stats[] | select((.cpu.psi | has("Some")) and (.memory.psi | has("Full")) and (.io.psi | has("Some")))] | length == 2' <<<"$(cri stats)"
 
 # ---- ends ----
 wrong=0
