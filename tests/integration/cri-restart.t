@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib/cri.sh"
 cri_setup
 busybox_root "$T/bb"
-install -m 4755 /bin/busybox "$T/bb/bin/suid"
+install -D -m 4755 /bin/busybox "$T/bb/suid/sleep"
 make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]}'
 
 cri_start
@@ -75,8 +75,10 @@ ok "... without a socket" test ! -e "$CRI_SOCKET"
 # A set-user-ID program does not die with its parent, and the pod's group is not below ours.
 cri_start
 u=$(cri runp "$(pod u)")
-v=$(run "$u" stays x '.command=["/bin/suid","sleep","1000"] | .linux.security_context.run_as_user={value:1000}')
+v=$(run "$u" stays x '.command=["/suid/sleep","1000"] | .linux.security_context.run_as_user={value:1000}')
+is "$(state "$v")" CONTAINER_RUNNING "a container of a set-user-ID program"
 pid=$(cri inspect "$v" | jq -r .info.info | jq -r .pid)
+at_end eval "kill -9 $pid 2>/dev/null || true"
 cri_kill9
 ok "--cleanup" in_node "$LIBEXEC/coracle-cri" --root "$R" --cgroup-root "$CGROUP-ours" --cleanup
 ok "... kills containers wherever they are" eventually 5 sh -c "! grep -qs 'State:.[^Z]' /proc/$pid/status"

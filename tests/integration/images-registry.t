@@ -77,6 +77,7 @@ mirrors:
   token.test: {endpoint: ["http://$bad"], rewrite: {"^.*": token}}
   ca.test: {endpoint: ["https://127.0.0.2:$tls_port"]}
   none.test: {endpoint: ["http://127.0.0.1:1", "http://$REGISTRY"]}
+  docker.io: {endpoint: ["http://$bad"]}
 configs:
   "$private": {auth: {username: user, password: secret}}
   "127.0.0.2:$tls_port": {tls: {ca_file: "$T/cert.pem"}}
@@ -95,6 +96,13 @@ images remove "$ID"
 is "$(images pull 127.0.0.2:$tls_port/hello:v1)" "$ID" "its authority for the registry itself too"
 like "$(images pull none.test/nothing:v1 2>&1)" "127.0.0.1:1/v2/nothing.*$REGISTRY/v2/nothing/manifests/v1: 404.*https://none.test/v2/nothing" \
     "when all fail, each endpoint and its answer are named"
+images remove "$ID"
+is "$(images pull hello)" "$ID" "a bare name is Docker Hub's, whose mirror is asked"
+is "$(images status "$ID" | sed -n 's/^tag //p') $(curl -s "http://$bad/log" | grep -c '^/v2/library/hello/manifests/latest')" \
+    "docker.io/library/hello:latest 1" "... for library/ and latest"
+mirrors <<<'mirrors: {docker.io: {endpoint: ["http://127.0.0.1:1"]}}'
+like "$(images pull nothing/here 2>&1)" "127.0.0.1:1/v2/nothing/here/manifests/latest.*https://registry-1.docker.io/v2/nothing/here/manifests/latest: " \
+    "Docker Hub itself is registry-1.docker.io"
 mirrors <<<"configs: {\"127.0.0.2:$tls_port\": {tls: {insecure_skip_verify: true}}}"
 images remove "$ID"
 is "$(images pull 127.0.0.2:$tls_port/hello:v1)" "$ID" "a certificate that is not looked at, when registries.yaml says so"

@@ -21,6 +21,7 @@ wait "${pids[@]}"
 like "$(cat "$T"/pull.a) $(cat "$T/pull.b")" "^sha256:[0-9a-f]{64} sha256:[0-9a-f]{64}$" "two images at once that share three of four layers"
 is "$(blobs_asked slow-.)" "$((3 + 1 + 1 + 2))" "each blob is fetched once"
 is "$(ls "$STORE/layers" | grep -vc empty)" 5 "and kept once"
+like "$(log | grep -o '[0-9]* at once' | sort -n | tail -1)" '^[3-6] at once$' "layers of one image are fetched side by side"
 like "$(($(size "$bad/slow-a:v1") + $(size "$bad/slow-b:v1") - $(used)))" "^[0-9]+$" "an image's size is all of its layers', the disk's usage counts each once"
 [ $(($(size "$bad/slow-a:v1") + $(size "$bad/slow-b:v1"))) -gt $((7 * $(used) / 5)) ] && pass "by much" || fail "by much" "$(used)"
 remove_all

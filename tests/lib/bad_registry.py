@@ -3,7 +3,7 @@ Arguments: port on loopback (all of 127.0.0.0/8), OCI archives of one image each
 for TLS the files of a certificate and its key. The lies are about the first one's image; the others' are in
 repositories of their names, whose layers take a second each when the name begins with "slow-". GET /log
 lists the requests."""
-import base64, hashlib, http.server, io, json, os, ssl, sys, tarfile, time, urllib.parse
+import base64, hashlib, http.server, io, json, os, ssl, sys, tarfile, threading, time, urllib.parse
 
 port = int(sys.argv[1])
 blobs, indexes = {}, []
@@ -24,6 +24,7 @@ log = []
 cut = {"interrupted": 2, "expired": 2}
 busy = {"manifests": 1, "blobs": 2}
 tokens = []
+slow_lock, slow_now = threading.Lock(), 0
 
 
 def digest(data):
@@ -166,6 +167,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(200, json.dumps({"access_token": tokens[-1]}).encode())
 
     def slow(self, data, step):
+        global slow_now
+        with slow_lock:
+            slow_now += 1
+            log.append("slow: %d at once" % slow_now)
+        try:
+            self.trickle(data, step)
+        finally:
+            with slow_lock:
+                slow_now -= 1
+
+    def trickle(self, data, step):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
