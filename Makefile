@@ -245,7 +245,7 @@ analyze: ## cppcheck
 
 coverage: ## line coverage of the unit tests
 	$(Q)$(MAKE) --no-print-directory test-unit B=build/coverage CFLAGS='-O0 -g --coverage' LDFLAGS=--coverage
-	$(Q)find build/coverage -name '*.gcda' | xargs gcov -n 2>/dev/null | awk '/^File .*(lib|apiserver|controllers|kubelet|cri|proxy|dns|cli|etcd-client)\//{f=$$2} /^Lines/ && f{print f, $$2, $$3, $$4; f=""}' | sort -u
+	$(Q)find build/coverage -name '*.gcda' | xargs gcov -n 2>/dev/null | awk '/^File .*(lib|apiserver|controllers|kubelet|cri|proxy|flannel|dns|cli|etcd-client)\//{f=$$2} /^Lines/ && f{print f, $$2, $$3, $$4; f=""}' | sort -u
 
 # ---- installation ----
 .PHONY: install-etcd-client

@@ -53,8 +53,8 @@ static int make(struct netlink *nl, const char *name, uint8_t mac[6], int mtu,
 static int ensure(struct netlink *nl, const char *name, uint8_t mac[6], int mtu,
                   const struct vxlan_config *c, struct link_info *ret, struct error *err)
 {
-    struct vxlan_config is;
-    struct link_info link;
+    struct vxlan_config is = {.vni = 0};
+    struct link_info link = {.index = 0};
     int r = vxlan_find(nl, name, &link, &is, err);
     if (r < 0)
         return r;
