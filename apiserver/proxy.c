@@ -211,7 +211,7 @@ static void redirect(struct request *r)
     request_free(r);
 }
 
-void proxy_start(struct request *r)
+void verb_proxy(struct request *r)
 {
     const char *method = http_exchange_method(r->x);
     bool node = str_eq(r->info.resource, "nodes");

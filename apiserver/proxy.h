@@ -15,7 +15,7 @@
 /* Whether the request is one of these. */
 bool proxy_serves(const struct request_info *info);
 /* Takes the request over; its body has been read. */
-void proxy_start(struct request *r);
+void verb_proxy(struct request *r);
 
 /* ---- parts, for tests ---- */
 struct proxy_target {

@@ -395,7 +395,7 @@ void verb_subresource(struct request *r)
         return;
     }
     if (proxy_serves(&r->info)) {
-        proxy_start(r);
+        verb_proxy(r);
         return;
     }
     if (str_eq(name, "token")) {
