@@ -12,7 +12,7 @@ who() { in_ns curl -sS --cacert "$T/pki/ca.crt" -H "Authorization: Bearer $1" -H
     -d '{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}' https://127.0.0.1:6443/apis/authentication.k8s.io/v1/selfsubjectreviews; }
 is "$(who "$token" | jq -r '.status.userInfo.username')" "system:bootstrap:${token%.*}" "which lets in"
 like "$(who "$token" | jq -r '.status.userInfo.groups[]' | paste -sd' ')" "system:bootstrappers:kubeadm:default-node-token" "into kubeadm's group"
-like "$(c list)" "TOKEN +TTL +EXPIRES +USAGES +DESCRIPTION +EXTRA GROUPS"$'\n'"$token +23h +20.*Z +authentication,signing +for the attic +system:bootstrappers:kubeadm:default-node-token" "list shows it"
+like "$(c list)" "TOKEN +TTL +EXPIRES +USAGES +DESCRIPTION +EXTRA GROUPS"$'\n'"$token +2[34]h +20.*Z +authentication,signing +for the attic +system:bootstrappers:kubeadm:default-node-token" "list shows it"
 is "$(c create abcdef.0123456789abcdef --ttl 0)" abcdef.0123456789abcdef "one of one's own"
 like "$(c list)" "abcdef.0123456789abcdef +<forever> +<never>" "which does not expire"
 like "$(c create abcdef.0000000000000000)" "a token with this ID is there already" "an ID is taken once"
