@@ -34,7 +34,7 @@ struct program {
     struct loop_timer look;
     char *dir, *above, *endpoint, *kubelet;
     const char *resource;
-    ino_t registered; /* with this socket of the kubelet's */
+    struct stat registered; /* with this socket of the kubelet's */
     bool pre_start, preferred;
     int status;
 };
@@ -236,7 +236,7 @@ static void on_registered(void *arg, enum rpc_status status, const char *message
     (void)fflush(stdout);
     p->client = rpc_client_free(p->client);
     if (status != RPC_OK)
-        p->registered = 0;
+        p->registered.st_ino = 0;
 }
 
 static const struct rpc_method register_method = {"/v1beta1.Registration/Register",
@@ -260,12 +260,19 @@ static void register_with(struct program *p, const char *version, rpc_reply_fn *
     (void)rpc_client_call(p->client, &register_method, &q.base, 5000, done, p);
 }
 
+/* A new file may have the number of the one before. */
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
 /* Whether there is another kubelet. */
 static void on_look(void *arg)
 {
     struct program *p = arg;
     struct stat st;
-    if (!p->client && stat(p->kubelet, &st) == 0 && st.st_ino != p->registered) {
+    if (!p->client && stat(p->kubelet, &st) == 0 && !is_same(&st, &p->registered)) {
         _cleanup_free_ char *socket = fs_join(p->dir, p->endpoint);
         struct rpc_server_options o = {.listen = socket};
         struct error err = ERROR_INIT;
@@ -274,7 +281,7 @@ static void on_look(void *arg)
         p->server = rpc_server_new(p->rpc, &o);
         rpc_server_add(p->server, methods, ARRAY_SIZE(methods), p);
         if (rpc_server_start(p->server, &err) == 0) {
-            p->registered = st.st_ino;
+            p->registered = st;
             register_with(p, "v1beta1", on_registered);
         }
     }
