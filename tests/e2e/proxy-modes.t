@@ -82,7 +82,7 @@ like "$asked" "-> 10.244.1.13 port 8080 +node1: not used: is not ready" "one tha
 like "$asked" "part:gone.*no endpoint can take traffic.*has no port of this name" "a port that no slice has"
 like "$($NODE "$B/bin/coracle" service nobody 2>&1)" "coracle service: no service default/nobody" "a service that is not there"
 drive_stop
-like "$($NODE "$B/bin/coracle" service part 2>&1)" "the proxy does not answer at 127.0.0.1:10249" "a proxy that is not there"
+like "$($NODE "$B/bin/coracle" service part 2>&1)" "coracle-proxy does not answer at 127.0.0.1:10249" "a proxy that is not there"
 
 $NODE "$DRIVE" --config '{"mode":"ipvs"}' </dev/null >"$T/no" 2>&1 && [ ! -e /proc/net/ip_vs ] && fail "ipvs without IPVS"
 if [ ! -e /proc/net/ip_vs ]; then
