@@ -10,7 +10,6 @@
 #include "base/strbuf.h"
 #include "nl/iptables.h"
 
-#define CHAIN     "CORACLE-DNS"
 #define STATE_MAX 4096
 
 /* ---- addresses ---- */
@@ -89,7 +88,7 @@ static int remove_addresses(const char *file, struct error *err)
 
 static bool is_ours(const char *chain)
 {
-    return str_eq(chain, CHAIN);
+    return str_eq(chain, DNS_CHAIN);
 }
 
 int dns_local_remove(const struct dns_local_options *o, struct error *err)

@@ -11,6 +11,8 @@
 #include "base/loop.h"
 #include "nl/address.h"
 
+#define DNS_CHAIN "CORACLE-DNS"
+
 struct dns_local_options {
     const char *state;   /* file that says which addresses were put there: gone after a reboot, as
                             they are */

@@ -8,8 +8,6 @@
 #include "dns/local.h"
 #include "nl/iptables_ensure.h"
 
-#define CHAIN "CORACLE-DNS"
-
 static const int families[] = {AF_INET, AF_INET6};
 
 struct dns_rules {
@@ -33,10 +31,10 @@ static void add_rules(struct dns_rules *r, const struct ip_addr *a)
     unsigned bits = (unsigned)ip_addr_size(a) * 8;
     (void)ip_addr_format(a, ip);
     for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-        _cleanup_free_ char *to = str_printf("-A " CHAIN " -d %s/%u -p %s --dport %u", ip, bits,
+        _cleanup_free_ char *to = str_printf("-A " DNS_CHAIN " -d %s/%u -p %s --dport %u", ip, bits,
                                              protocols[i], r->o->port);
-        _cleanup_free_ char *from = str_printf("-A " CHAIN " -s %s/%u -p %s --sport %u", ip, bits,
-                                               protocols[i], r->o->port);
+        _cleanup_free_ char *from = str_printf("-A " DNS_CHAIN " -s %s/%u -p %s --sport %u", ip,
+                                               bits, protocols[i], r->o->port);
         strbuf_addf(&r->raw, "%s -j CT --notrack\n%s -j CT --notrack\n", to, from);
         strbuf_addf(&r->filter, "%s -j ACCEPT\n%s -j ACCEPT\n", to, from);
     }
@@ -59,9 +57,11 @@ static int make(struct dns_rules *r, int family, struct error *err)
     static const char *const raw_jumps[] = {"PREROUTING", "OUTPUT", NULL};
     static const char *const filter_jumps[] = {"INPUT", "OUTPUT", NULL};
     r->chains[0] = (struct iptables_chain){
-        .table = "raw", .name = CHAIN, .jumps = raw_jumps, .rules = strbuf_text(&r->raw)};
-    r->chains[1] = (struct iptables_chain){
-        .table = "filter", .name = CHAIN, .jumps = filter_jumps, .rules = strbuf_text(&r->filter)};
+        .table = "raw", .name = DNS_CHAIN, .jumps = raw_jumps, .rules = strbuf_text(&r->raw)};
+    r->chains[1] = (struct iptables_chain){.table = "filter",
+                                           .name = DNS_CHAIN,
+                                           .jumps = filter_jumps,
+                                           .rules = strbuf_text(&r->filter)};
     const struct iptables_ensure_options options = {.family = family,
                                                     .variant = r->o->variant,
                                                     .journal = r->o->journal,

@@ -1,6 +1,6 @@
 /*
- * What the name server says of itself over HTTP: /metrics, /health (the process answers) and /ready
- * (the names of the cluster are known; 503 until then).
+ * What the name server says of itself over HTTP: /metrics, /health (the process answers), /ready
+ * (the names of the cluster are known; 503 until then) and /names/NAME (names.h).
  */
 #pragma once
 
