@@ -480,6 +480,9 @@ static void set_options(struct http_call *call, const struct http_request *q)
     (void)curl_easy_setopt(curl, CURLOPT_PRIVATE, call);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, call->error_text);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    /* A call that is cancelled leaves the thread that looks up its name to itself: to wait for that
+     * would hold up the loop for as long as no name server answers. */
+    (void)curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     (void)curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
