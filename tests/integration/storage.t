@@ -118,7 +118,8 @@ done
 all_bound() { [ "$(api GET $claims | jq -r '[.items[]|select(.spec.storageClassName=="many" and .status.phase=="Bound")|.spec.volumeName]|unique|length')" = 8 ]; }
 ok "killed controllers go on: eight claims have eight volumes" eventually 120 all_bound
 each_other() { api GET $volumes | jq -e --argjson c "$(api GET $claims)" '[.items[]|select(.spec.storageClassName=="many")|. as $v|select(.status.phase=="Bound" and ($c.items[]|select(.metadata.uid==$v.spec.claimRef.uid)|.spec.volumeName)==.metadata.name)]|length==8'; }
-ok "... and each has the one that has it" eventually 20 each_other
+ok "... and each has the one that has it" eventually 120 each_other ||
+    diag "$(api GET $volumes | jq -c '.items[]|[.metadata.name,.spec.claimRef.name,.status.phase]')" "$(tail -n 20 "$T/controllers.log")"
 
 like "$(in_ns "$("$TOP/tests/lib/kubectl-1.20")" get pv m1 2>&1)" "m1 +1Gi +RWO,ROX +Retain +Bound +default/many[1-8] +many" "kubectl get pv"
 kill "$CONTROLLERS" && wait "$CONTROLLERS"
