@@ -60,12 +60,13 @@ struct kubelet {
     const char *resolv_conf; /* path of the host's; NULL: there is none */
     char *resolv_text;       /* as read last: dns.host_config */
     struct node_capacity capacity, allocatable;
-    struct image_gc *image_gc; /* NULL in tests */
-    struct eviction *eviction; /* NULL in tests */
-    struct devices *devices;   /* NULL in tests */
-    struct stats *stats;       /* NULL in tests */
-    json_t *images;            /* the node's status.images; NULL while not known */
-    json_t *node_labels;       /* of our Node as the API has it; NULL while not known */
+    struct image_gc *image_gc;       /* NULL in tests */
+    struct eviction *eviction;       /* NULL in tests */
+    struct devices *devices;         /* NULL in tests */
+    struct stats *stats;             /* NULL in tests */
+    json_t *images;                  /* the node's status.images; NULL while not known */
+    json_t *new_labels, *new_taints; /* of a Node that we register; NULL: none */
+    json_t *node_labels;             /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
     int64_t swap_capacity;           /* of the node, bytes */
     bool swap_accounting;            /* control groups have a limit of swap */

@@ -16,6 +16,7 @@
 #include "kubelet/eviction/eviction.h"
 #include "kubelet/node/hint.h"
 #include "kubelet/node/node.h"
+#include "kubelet/node/registration.h"
 #include "kubelet/runtime/events.h"
 #include "kubelet/runtime/image_gc.h"
 #include "kubelet/server/server.h"
@@ -27,7 +28,7 @@
 
 static struct {
     const char *root, *config, *kubeconfig, *bootstrap, *cert_dir, *hostname, *node_ip;
-    const char *iptables;
+    const char *iptables, *labels, *taints;
     int verbosity;
     bool help, cleanup;
 } options = {.root = ""};
@@ -48,6 +49,10 @@ static const struct option_def definitions[] = {
      "address of this node; two, separated by a comma, for both families"},
     {"iptables-variant", 0, OPTION_STRING, &options.iptables, "NAME",
      "flavour of iptables: nft, legacy; auto: the host's default"},
+    {"node-labels", 0, OPTION_STRING, &options.labels, "KEY=VALUE,…",
+     "labels that our Node is registered with"},
+    {"register-with-taints", 0, OPTION_STRING, &options.taints, "KEY=VALUE:EFFECT,…",
+     "taints that it is registered with"},
     {"cleanup", 0, OPTION_BOOL, &options.cleanup, NULL, "remove everything from the host and exit"},
     {"v", 0, OPTION_INT, &options.verbosity, "N", "verbosity"},
     {"help", 'h', OPTION_BOOL, &options.help, NULL, "this text"},
@@ -133,8 +138,13 @@ static int read_identity(struct kubelet *k, struct error *err)
     if (!name_is_dns(k->node_name, 253, true))
         return error_set(err, -EINVAL, "--hostname-override: \"%.60s\" is not a DNS name",
                          k->node_name);
+    int r = options.labels ? registration_labels(options.labels, &k->new_labels, err) : 0;
+    if (r == 0 && options.taints)
+        r = registration_taints(options.taints, &k->new_taints, err);
+    if (r < 0)
+        return r;
     k->node_ips = options.node_ip ? str_dup(options.node_ip) : node_default_address();
-    int r = check_node_ips(k->node_ips, err);
+    r = check_node_ips(k->node_ips, err);
     if (r < 0)
         return r;
     k->node_ip = k->node_ips ? str_ndup(k->node_ips, strcspn(k->node_ips, ",")) : NULL;
@@ -334,6 +344,8 @@ static void stop(struct program *p)
         free(k->handlers.items[i].name);
     free(k->handlers.items);
     json_decref(k->node_labels);
+    json_decref(k->new_labels);
+    json_decref(k->new_taints);
     free(k->runtime_name);
     free(k->resolv_text);
 }

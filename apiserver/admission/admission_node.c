@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "kube/meta.h"
 #include "kube/status.h"
+#include "kube/node_label.h"
 
 #define MIRROR          "kubernetes.io/config.mirror"
 #define LEASE_NAMESPACE "kube-node-lease"
@@ -119,47 +120,6 @@ static json_t *check_pod(const struct node_write *w)
 
 /* ---- nodes ---- */
 
-/* Labels below kubernetes.io and k8s.io that a kubelet may set. */
-static bool is_kubelet_label(const char *key)
-{
-    static const char *const labels[] = {"kubernetes.io/hostname",
-                                         "kubernetes.io/arch",
-                                         "kubernetes.io/os",
-                                         "beta.kubernetes.io/arch",
-                                         "beta.kubernetes.io/os",
-                                         "beta.kubernetes.io/instance-type",
-                                         "node.kubernetes.io/instance-type",
-                                         "failure-domain.beta.kubernetes.io/region",
-                                         "failure-domain.beta.kubernetes.io/zone",
-                                         "failure-domain.kubernetes.io/region",
-                                         "failure-domain.kubernetes.io/zone",
-                                         "topology.kubernetes.io/region",
-                                         "topology.kubernetes.io/zone"};
-    static const char *const namespaces[] = {"kubelet.kubernetes.io", "node.kubernetes.io"};
-    size_t len = strcspn(key, "/");
-    _cleanup_free_ char *ns = str_ndup(key, len);
-    for (size_t i = 0; i < ARRAY_SIZE(labels); i++)
-        if (str_eq(labels[i], key))
-            return true;
-    for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++) {
-        size_t n = strlen(namespaces[i]);
-        if (str_eq(ns, namespaces[i]) ||
-            (len > n && str_ends(ns, namespaces[i]) && ns[len - n - 1] == '.'))
-            return true;
-    }
-    return false;
-}
-
-static bool is_kubernetes_label(const char *key)
-{
-    size_t len = strcspn(key, "/");
-    if (!key[len])
-        return false;
-    _cleanup_free_ char *ns = str_ndup(key, len);
-    return str_eq(ns, "kubernetes.io") || str_ends(ns, ".kubernetes.io") || str_eq(ns, "k8s.io") ||
-           str_ends(ns, ".k8s.io");
-}
-
 /* Adds those labels of @a that @b has not, or has with another value, and that no kubelet may
  * change. */
 static void add_forbidden(const json_t *a, const json_t *b, struct strbuf *out)
@@ -167,8 +127,7 @@ static void add_forbidden(const json_t *a, const json_t *b, struct strbuf *out)
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)a, key, value) {
-        if (same(value, json_object_get(b, key)) || !is_kubernetes_label(key) ||
-            is_kubelet_label(key))
+        if (same(value, json_object_get(b, key)) || !node_label_is_reserved(key))
             continue;
         if (!strstr(strbuf_text(out), key))
             strbuf_addf(out, "%s%s", out->len ? ", " : "", key);

@@ -397,9 +397,11 @@ static void on_registered(const struct kube_result *r, void *arg)
 static json_t *labels(const struct node *n)
 {
     const char *arch = node_architecture();
-    return json_pack("{s:s,s:s,s:s,s:s,s:s}", "kubernetes.io/hostname", n->k->node_name,
-                     "kubernetes.io/os", "linux", "kubernetes.io/arch", arch,
-                     "beta.kubernetes.io/os", "linux", "beta.kubernetes.io/arch", arch);
+    json_t *own = json_pack("{s:s,s:s,s:s,s:s,s:s}", "kubernetes.io/hostname", n->k->node_name,
+                            "kubernetes.io/os", "linux", "kubernetes.io/arch", arch,
+                            "beta.kubernetes.io/os", "linux", "beta.kubernetes.io/arch", arch);
+    (void)json_object_update_missing(own, n->k->new_labels);
+    return own;
 }
 
 static void write_status(struct node *n)
@@ -418,6 +420,8 @@ static void write_status(struct node *n)
         _cleanup_json_ json_t *object = json_pack(
             "{s:s,s:s,s:{s:s,s:o},s:{},s:O}", "apiVersion", "v1", "kind", "Node", "metadata",
             "name", n->k->node_name, "labels", labels(n), "spec", "status", status);
+        if (json_array_size(n->k->new_taints))
+            (void)json_path_set(object, "spec.taints", json_deep_copy(n->k->new_taints));
         n->api_call = kube_create(n->k->api, "/api/v1/nodes", object, on_registered, n);
         return;
     }
