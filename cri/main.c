@@ -85,6 +85,8 @@ int main(int argc, char **argv)
          "socket to serve (DIR/run/coracle/cri.sock)"},
         {"network", 0, OPTION_STRING, &opts.network, "NAME",
          "where the pods' network comes from: builtin or cni (builtin)"},
+        {"await-flannel", 0, OPTION_BOOL, &opts.await_flannel, NULL,
+         "pods wait for flannel's subnet.env: the kubelet is not heard on their addresses"},
         {"pod-cidr", 0, OPTION_STRING, &opts.pod_cidr, "CIDR[,CIDR]",
          "addresses of this node's pods, IPv4, IPv6 or both (told by flannel's subnet.env or the "
          "kubelet otherwise)"},

@@ -28,6 +28,7 @@ struct network_options {
     const char *backend;      /* "builtin" or "cni" */
     const char *bridge;       /* name (builtin) */
     const char *pod_cidr;     /* one or two, with a comma; NULL or "": not known yet */
+    bool await_flannel;       /* flannel tells the pod CIDRs, nobody else: not ready before */
     const char *cluster_cidr; /* not masqueraded either; NULL or "": the pod CIDRs alone */
     const char *cni_conf_dir; /* NULL: /etc/cni/net.d below root */
     const char *cni_bin_path; /* directories separated by colons; NULL: /opt/cni/bin:/usr/lib/cni */

@@ -4,8 +4,10 @@
  * is set up and when a pod with host ports comes or goes.
  *
  * The pod CIDRs come from --pod-cidr; without it from flanneld's subnet.env while that is there,
- * which also tells the overlay's prefix and MTU; else from the kubelet (UpdateRuntimeConfig). The
- * last ones are remembered on tmpfs.
+ * which also tells the overlay's prefix and MTU; else from the kubelet (UpdateRuntimeConfig),
+ * unless
+ * --await-flannel says that pods are not to start before the MTU is known. The last ones are
+ * remembered on tmpfs.
  *
  * What is ours in the host: the bridge and links whose alias starts with "coracle:" (a pod's:
  * "coracle:<sandbox id>"), the chains of firewall_rules.h with their jumps, sysctls through the
@@ -30,7 +32,8 @@
 #define STATE_MAX  4096
 #define RETRY_MS   5000
 
-#define NO_CIDR "no pod CIDR is known for this node yet"
+#define NO_CIDR    "no pod CIDR is known for this node yet"
+#define NO_FLANNEL "flannel has not said yet which addresses this node's pods get (subnet.env)"
 
 /* ---- the node's side ---- */
 struct setting {
@@ -134,7 +137,8 @@ static int use(struct builtin *b, const struct builtin_settings *s, done_fn done
             *err = e;
         return r;
     }
-    if (!b->applied && str_eq(b->not_ready, NO_CIDR)) /* a retry keeps its reason */
+    if (!b->applied && (str_eq(b->not_ready, NO_CIDR) ||
+                        str_eq(b->not_ready, NO_FLANNEL))) /* a retry keeps its reason */
         (void)snprintf(b->not_ready, sizeof(b->not_ready), "the pod network is being set up");
     b->now = b->wanted;
     b->now.firewall.bridged_nat = bridge_passes_conntrack();
@@ -169,6 +173,11 @@ static int set_pod_cidr(struct network *n, const char *cidr, done_fn done, void 
         if (err)
             *err = e;
         return r;
+    }
+    if (b->await_flannel && !b->from_flannel) {
+        if (done)
+            done(0, NULL, arg);
+        return 0;
     }
     if (b->from_flannel) {
         const struct firewall_config *flannel = &b->wanted.firewall;
@@ -289,7 +298,7 @@ static int begin(struct builtin *b, const struct network_options *o, struct erro
     if (r < 0)
         return r;
     on_flannel(b);
-    if (b->from_flannel)
+    if (b->from_flannel || b->await_flannel)
         return 0;
     _cleanup_free_ char *before = remembered(b);
     if (before && set_pod_cidr(&b->base, before, NULL, NULL, err) < 0)
@@ -304,7 +313,9 @@ static struct network *builtin_open(const struct network_options *o, struct erro
     *b = (struct builtin){.base = {&network_builtin, o->loop, o->jobs},
                           .dir = daemon_path(o->root, STATE_DIR),
                           .journal_dir = daemon_path(o->root, "/var/lib/coracle/journal"),
-                          .not_ready = NO_CIDR};
+                          .await_flannel = o->await_flannel};
+    (void)snprintf(b->not_ready, sizeof(b->not_ready), "%s",
+                   o->await_flannel ? NO_FLANNEL : NO_CIDR);
     _cleanup_free_ char *leases = daemon_path(o->root, LEASES_DIR);
     hostports_init(&b->ports);
     loop_timer_init(&b->retry, o->loop, "pod network", on_retry, b);

@@ -28,7 +28,8 @@ struct builtin {
     char not_ready[ERROR_TEXT_MAX];
     char *flannel_file; /* NULL: --pod-cidr says it all */
     struct dirwatch *flannel_watch;
-    bool from_flannel; /* @wanted is */
+    bool from_flannel;  /* @wanted is */
+    bool await_flannel; /* nobody else tells the pod CIDRs */
 };
 
 static inline struct builtin *builtin_of(struct network *n)

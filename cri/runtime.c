@@ -125,6 +125,7 @@ struct network_options runtime_network_options(const struct runtime_options *o)
                                     .backend = o->network,
                                     .bridge = o->bridge,
                                     .pod_cidr = o->pod_cidr,
+                                    .await_flannel = o->await_flannel,
                                     .cluster_cidr = o->cluster_cidr,
                                     .cni_conf_dir = o->cni_conf_dir,
                                     .cni_bin_path = o->cni_bin_path,

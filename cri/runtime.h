@@ -30,6 +30,7 @@ struct runtime_options {
     const char *root;                        /* prefix of every path; "" */
     const char *listen;                      /* NULL: unix://<root>/run/coracle/cri.sock */
     const char *network;                     /* back end: "builtin" or "cni" */
+    bool await_flannel;                      /* see network.h */
     const char *pod_cidr;                    /* NULL: told by flannel or by UpdateRuntimeConfig */
     const char *cluster_cidr;                /* NULL: the pod CIDR */
     const char *bridge;                      /* "coracle0" */
