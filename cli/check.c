@@ -272,9 +272,10 @@ int check_machine(const struct node_config *config, bool ports, check_report *re
     for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
         checks[i](&c);
     if (ports) {
-        check_port(&c, "0.0.0.0", config->port, "--port");
+        if (!config->joined)
+            check_port(&c, "0.0.0.0", config->port, "--port");
         check_port(&c, "0.0.0.0", config->kubelet_port, "--kubelet-port");
-        if (!config->etcd_servers) {
+        if (!config->joined && !config->etcd_servers) {
             check_port(&c, "127.0.0.1", config->etcd_port, "--etcd-port");
             check_port(&c, "127.0.0.1", config->etcd_peer_port, "--etcd-peer-port");
         }

@@ -13,6 +13,7 @@
 #include "base/daemon.h"
 #include "base/fs.h"
 #include "base/strbuf.h"
+#include "cli/agent.h"
 #include "cli/command.h"
 #include "cli/down.h"
 #include "cli/node.h"
@@ -73,7 +74,9 @@ int node_down(const struct node_config *c, bool *ret_was_up, struct error *err)
     if ((r = supervisor_new(&s, loop, state, &ops, loop, &holder, err)) < 0)
         return r;
     supervisor_only_adopt(s);
-    if ((r = node_add_units(c, s, err)) == 0) {
+    struct node_config role = *c; /* only names count, for units that are not started */
+    role.joined = agent_exists(c);
+    if ((r = node_add_units(&role, s, err)) == 0) {
         *ret_was_up = supervisor_adopted(s);
         supervisor_stop(s, NODE_UNIT_CRI);
         (void)loop_run(loop);

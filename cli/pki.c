@@ -236,6 +236,9 @@ static int ensure_cluster(const struct pki_config *config, struct error *err)
     if (r == 0)
         r = ensure_client(&a, config, "dns", "/etc/coracle/dns.kubeconfig", "system:coracle-dns",
                           NULL, err);
+    if (r == 0)
+        r = ensure_client(&a, config, "flannel", "/etc/coracle/flannel.kubeconfig",
+                          "system:flannel", NULL, err);
     authority_done(&a);
     return r;
 }

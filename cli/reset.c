@@ -11,6 +11,8 @@
 #include "base/journal.h"
 #include "base/process.h"
 #include "base/strbuf.h"
+#include "base/times.h"
+#include "cli/agent.h"
 #include "cli/command.h"
 #include "cli/down.h"
 #include "cli/node.h"
@@ -62,6 +64,37 @@ static void report_sysctl(const char *key, const char *old, void *arg)
     (void)printf("%s sysctl %s = %s\n", r->dry_run ? "would restore" : "restored", key, old);
 }
 
+/* The cluster is told that this node is gone, so that another of its name may join at once; with
+ * the server out of reach it finds out by itself. */
+static void say_goodbye(struct reset *r)
+{
+    const struct node_config *c = r->config;
+    struct node_config node = *c;
+    _cleanup_(agent_file_freep) struct agent_file *file = NULL;
+    _cleanup_free_ char *kubeconfig = node_path(c, "/etc/coracle/kubelet.kubeconfig");
+    struct session s = {.loop = NULL};
+    struct error err = ERROR_INIT;
+    char now[TIME_TEXT_MAX];
+    if (r->dry_run || !agent_exists(c) || !fs_exists(kubeconfig) ||
+        agent_load(&node, &file, NULL) < 0)
+        return;
+    _cleanup_json_ json_t *patch = json_pack(
+        "{s{s[{ss ss ss ss ss}]}}", "status", "conditions", "type", "Ready", "status", "False",
+        "reason", "NodeReset", "message", "coracle reset took this machine out of the cluster",
+        "lastTransitionTime", time_format(time_now(), now));
+    _cleanup_free_ char *path = kube_path("v1", NULL, "nodes", node.node_name, "status");
+    int code = session_open(&s, kubeconfig, NULL, NULL, &err);
+    if (code == 0)
+        code = session_call(&s, "PATCH", path, NULL, KUBE_PATCH_STRATEGIC, patch, NULL, &err);
+    if (code < 0)
+        (void)printf("The cluster could not be told (%s): `kubectl delete node %s` removes what it "
+                     "knows of this machine.\n",
+                     error_text(&err), node.node_name);
+    session_close(&s);
+    free(node.server_url);
+    free(node.dns_ip);
+}
+
 static void restore_journal(struct reset *r)
 {
     struct error err = ERROR_INIT;
@@ -90,6 +123,7 @@ static int run(struct reset *r)
     bool was_up = false;
     if (!r->dry_run && node_down(r->config, &was_up, &err) < 0)
         complain(r, &err); /* what cannot be stopped in order is killed by --cleanup */
+    say_goodbye(r);
     _cleanup_free_ char *bridge = str_printf("--bridge=%s", r->config->bridge);
     _cleanup_free_ char *cgroup =
         r->config->cgroup_root ? str_printf("--cgroup-root=%s", r->config->cgroup_root) : NULL;

@@ -5,27 +5,22 @@
  * run finds the cluster and goes on from there.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "base/daemon.h"
 #include "base/fs.h"
-#include "base/process.h"
 #include "base/strbuf.h"
+#include "cli/agent.h"
 #include "cli/apply.h"
+#include "cli/background.h"
 #include "cli/check.h"
 #include "cli/command.h"
 #include "cli/down.h"
 #include "cli/node.h"
-#include "cli/notify.h"
 #include "cli/runtime.h"
 #include "net/http_client.h"
 
-#define START_MS    60000
-#define READY_MS    60000
 #define ANSWER_MS   60000
 #define RETRY_MS    20
 #define PATIENCE_MS 1000 /* then say what is being waited for */
@@ -36,173 +31,6 @@ struct up {
     struct session session;
     bool was_running;
 };
-
-/* ---- the server ---- */
-
-struct start {
-    struct loop *loop;
-    struct loop_pid pid;
-    struct loop_timer patience, deadline;
-    char status[256];
-    bool ready, ended;
-};
-
-static void on_notify(_unused_ const char *unit, const char *text, void *arg)
-{
-    struct start *st = arg;
-    const char *status = strstr(text, "STATUS=");
-    if (status) {
-        (void)snprintf(st->status, sizeof(st->status), "%s", status + strlen("STATUS="));
-        st->status[strcspn(st->status, "\n")] = '\0';
-    }
-    if (strstr(text, "READY=1")) {
-        st->ready = true;
-        loop_stop(st->loop, 0);
-    }
-}
-
-static void on_server_ended(_unused_ pid_t pid, _unused_ int status, void *arg)
-{
-    struct start *st = arg;
-    st->ended = true;
-    loop_stop(st->loop, 0);
-}
-
-static void on_patience(void *arg)
-{
-    struct start *st = arg;
-    (void)printf("starting the cluster%s%s\n", *st->status ? ": " : "", st->status);
-    (void)fflush(stdout);
-    loop_timer_set(&st->patience, 3000);
-}
-
-static void on_start_deadline(void *arg)
-{
-    struct start *st = arg;
-    loop_stop(st->loop, 0);
-}
-
-/* The last lines of a log, for somebody who wonders. */
-static void print_tail(const char *path)
-{
-    _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-    if (fs_read(path, 64 << 20, &text, NULL) < 0 || !text.len)
-        return;
-    const char *p = text.data + text.len;
-    for (int lines = 0; p > text.data && lines <= 10; p--)
-        lines += p[-1] == '\n';
-    (void)fprintf(stderr, "the end of %s:\n%s", path, p + (p > text.data));
-}
-
-static int spawn_server(const struct node_config *c, char **argv, const char *notify, pid_t *ret,
-                        struct error *err)
-{
-    _cleanup_free_ char *dir = node_path(c, "/var/log/coracle");
-    _cleanup_free_ char *path = node_log(c, "server");
-    int r = fs_mkdirs(dir, 0755, err);
-    if (r < 0)
-        return r;
-    _cleanup_close_ int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-    if (log < 0)
-        return error_errno(err, -errno, "%s", path);
-    if (setenv("NOTIFY_SOCKET", notify, 1) < 0)
-        return error_errno(err, -errno, "setenv");
-    struct process_spec spec = PROCESS_SPEC_INIT;
-    spec.argv = (const char *const *)argv;
-    spec.stdout_fd = log;
-    spec.stderr_fd = log;
-    spec.new_session = true;
-    r = process_spawn(&spec, ret, err);
-    (void)unsetenv("NOTIFY_SOCKET");
-    return r;
-}
-
-/* Starts the server and waits until every part is ready. @argv: the command line for it. */
-static int start_server(struct up *up, char **argv, struct error *err)
-{
-    _cleanup_(loop_freep) struct loop *loop = loop_new();
-    struct start st = {.loop = loop, .pid.pidfd = -1};
-    struct notify_socket *notify = NULL;
-    _cleanup_free_ char *dir = node_path(up->config, "/run/coracle");
-    _cleanup_free_ char *log = node_log(up->config, "server");
-    pid_t pid = 0;
-    int r = fs_mkdirs(dir, 0755, err);
-    if (r == 0)
-        r = notify_socket_new(&notify, loop, dir, on_notify, &st, err);
-    if (r == 0)
-        r = notify_socket_add(notify, "up", err);
-    if (r == 0)
-        r = spawn_server(up->config, argv, notify_socket_path(notify, "up"), &pid, err);
-    if (r == 0 && (r = loop_pid_init(&st.pid, loop, pid, on_server_ended, &st)) < 0)
-        (void)error_errno(err, r, "cannot watch the server");
-    loop_timer_init(&st.patience, loop, "patience", on_patience, &st);
-    loop_timer_init(&st.deadline, loop, "start", on_start_deadline, &st);
-    if (r == 0) {
-        loop_timer_set(&st.patience, PATIENCE_MS);
-        loop_timer_set(&st.deadline, START_MS);
-        (void)loop_run(loop);
-        if (!st.ready) {
-            print_tail(log);
-            r = error_set(err, -EIO, "the cluster did not start: %s%s; logs: %s",
-                          st.ended ? "the server ended" : "no answer in time",
-                          *st.status ? st.status : "", log);
-        }
-    }
-    loop_timer_done(&st.patience);
-    loop_timer_done(&st.deadline);
-    loop_pid_done(&st.pid);
-    notify_socket_free(notify);
-    return r;
-}
-
-/* ---- waiting for the cluster ---- */
-
-static void nap(unsigned ms)
-{
-    (void)poll(NULL, 0, (int)ms);
-}
-
-/* Asks every 20 ms (for a second every 200) until @done says so; tells what is waited for. */
-static int wait_until(struct up *up, int (*done)(struct up *up, struct error *err),
-                      const char *what, uint64_t limit_ms, struct error *err)
-{
-    uint64_t began = now_ms(), told = began;
-    for (;;) {
-        struct error why = ERROR_INIT;
-        int r = done(up, &why);
-        if (r != -EAGAIN)
-            return r < 0 ? error_set(err, r, "%s", error_text(&why)) : 0;
-        uint64_t now = now_ms();
-        if (now - began > limit_ms)
-            return error_set(err, -ETIMEDOUT, "gave up waiting for %s: %s", what, error_text(&why));
-        if (now - told > PATIENCE_MS) {
-            (void)printf("waiting for %s: %s\n", what, error_text(&why));
-            (void)fflush(stdout);
-            told = now + 2000;
-        }
-        nap(now - began < 1000 ? RETRY_MS : 10 * RETRY_MS);
-    }
-}
-
-static int node_ready(struct up *up, struct error *err)
-{
-    _cleanup_free_ char *path = kube_path("v1", NULL, "nodes", up->config->node_name, NULL);
-    _cleanup_json_ json_t *node = NULL;
-    int r = session_call(&up->session, "GET", path, NULL, NULL, NULL, &node, err);
-    if (r < 0)
-        return error_prefix(err, -EAGAIN, "node %s", up->config->node_name);
-    const json_t *conditions = json_path(node, "status.conditions");
-    for (size_t i = 0; i < json_array_size(conditions); i++) {
-        const json_t *c = json_array_get(conditions, i);
-        if (!str_eq(json_path_string(c, "type"), "Ready"))
-            continue;
-        if (str_eq(json_path_string(c, "status"), "True"))
-            return 0;
-        const char *message = json_path_string(c, "message");
-        return error_set(err, -EAGAIN, "%s", message ? message : "not Ready");
-    }
-    return error_set(err, -EAGAIN, "the kubelet has not reported yet");
-}
 
 /* ---- images, manifests, the answer ---- */
 
@@ -302,7 +130,7 @@ static int ask(const char *url, char **ret, struct error *err)
             (void)fflush(stdout);
             told = now + 2000;
         }
-        nap(RETRY_MS);
+        (void)poll(NULL, 0, RETRY_MS);
     }
     http_client_free(http);
     return r;
@@ -344,6 +172,9 @@ static int run(struct up *up, int argc, char **argv, struct error *err)
 {
     _cleanup_free_ char *state = node_state_dir(up->config);
     _cleanup_free_ char *kubeconfig = node_kubeconfig(up->config);
+    if (agent_exists(up->config))
+        return error_set(err, -EEXIST,
+                         "this machine is a node of another cluster: `coracle reset` first");
     up->was_running = supervisor_running(state) > 0;
     int r = 0;
     if (!up->was_running) {
@@ -351,23 +182,15 @@ static int run(struct up *up, int argc, char **argv, struct error *err)
         _cleanup_free_ char *record = fs_join(state, "apiserver.json");
         if (check_machine(up->config, !fs_exists(record), print_trouble, NULL))
             return error_set(err, -ENOTSUP, "this machine is not ready; nothing was changed");
-        _cleanup_free_ char **args = mem_zalloc(((size_t)argc + 3) * sizeof(*args));
-        char exe[PATH_MAX] = "", verb[] = "server";
-        if (readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
-            return error_errno(err, -errno, "/proc/self/exe");
-        args[0] = exe;
-        args[1] = verb;
-        for (int i = 0; i < argc; i++)
-            args[i + 2] = argv[i];
         bool ran = false;
-        r = start_server(up, args, err);
+        r = node_start(up->config, "server", argc, argv, err);
         if (r < 0) /* nothing half made stays */
             (void)node_down(up->config, &ran, NULL);
     }
     if (r == 0)
         r = session_open(&up->session, kubeconfig, NULL, NULL, err);
     if (r == 0)
-        r = wait_until(up, node_ready, "the node", READY_MS, err);
+        r = node_wait_ready(&up->session, up->config->node_name, err);
     if (r < 0)
         return r;
     (void)printf(up->was_running ? "The cluster is running already: node %s is Ready.\n"
@@ -380,7 +203,9 @@ static int run(struct up *up, int argc, char **argv, struct error *err)
     (void)printf("kubeconfig: %s\n\nTry next:\n"
                  "  export KUBECONFIG=%s\n"
                  "  kubectl get pods -o wide\n"
-                 "  coracle logs -f deployment/hello\n",
+                 "  coracle logs -f deployment/hello\n\n"
+                 "Another machine joins with the line that this prints:\n"
+                 "  coracle token create --print-join-command\n",
                  kubeconfig, kubeconfig);
     return 0;
 }

@@ -80,6 +80,20 @@ static const char *client_problem(const struct csr *csr, const struct x509_csr *
                : "usages must be client auth, digital signature and, if wanted, key encipherment";
 }
 
+/* The users that a node's parts are: each may read what its part works from. */
+static bool is_node_part(const struct csr *csr, const struct x509_csr *r)
+{
+    static const char *const users[] = {"system:kube-proxy", "system:coracle-dns",
+                                        "system:flannel"};
+    if (r->organizations[0] || r->dns_names[0] || r->ip_addresses[0] || r->emails[0] ||
+        r->uris[0] || !usages_are(csr, "client auth"))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(users); i++)
+        if (str_eq(r->common_name, users[i]))
+            return true;
+    return false;
+}
+
 static const char *serving_problem(const struct csr *csr, const struct x509_csr *r)
 {
     if (!is_kubelet(r))
@@ -101,6 +115,8 @@ enum csr_kind csr_recognize(const struct csr *csr, const struct x509_csr *r)
     if (str_eq(csr->signer, SIGNER_SERVING) && self && !serving_problem(csr, r) &&
         string_list_has(&csr->groups, NODE_GROUP))
         return CSR_SERVING;
+    if (str_eq(csr->signer, SIGNER_CLIENT) && is_node_part(csr, r))
+        return CSR_NODE_PART;
     return CSR_OTHER;
 }
 

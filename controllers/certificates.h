@@ -30,6 +30,7 @@ enum csr_kind {
     CSR_OTHER,
     CSR_NODE_CLIENT,      /* a kubelet's client certificate, asked for by somebody else */
     CSR_SELF_NODE_CLIENT, /* … by the kubelet itself */
+    CSR_NODE_PART,        /* … of a node's proxy, DNS or overlay */
     CSR_SERVING,          /* a kubelet's serving certificate, asked for by the kubelet itself */
 };
 enum csr_kind csr_recognize(const struct csr *csr, const struct x509_csr *request);

@@ -121,6 +121,9 @@ static void consider(struct controller *self, const struct csr *csr, const struc
     case CSR_SELF_NODE_CLIENT:
         ask_access(self, csr, "selfnodeclient", "a node renews its client certificate");
         return;
+    case CSR_NODE_PART:
+        ask_access(self, csr, "nodepart", "a client certificate for a part of a node");
+        return;
     case CSR_SERVING:
         node = cache_get(self->c->nodes, csr_node(request));
         if (node && csr_names_node(request, node)) {

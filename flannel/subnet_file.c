@@ -75,5 +75,7 @@ int subnet_file_cleanup(const char *record, struct error *err)
         return error_set(err, -EINVAL, "%s: names no file", record);
     if (unlink(path) < 0 && errno != ENOENT)
         return error_errno(err, -errno, "%s", path);
+    _cleanup_free_ char *dir = str_ndup(path, (size_t)(strrchr(path, '/') - path));
+    (void)rmdir(dir); /* of no use when it is empty; another's when it is not */
     return unlink(record) < 0 ? error_errno(err, -errno, "%s", record) : 0;
 }
