@@ -1,32 +1,34 @@
 /*
  * A certificate that the cluster signs; see certificate.h. One timer: it waits for the time to ask
- * (again), or for an answer that does not come. The key is made for the request and written only
- * together with the certificate.
+ * (again), or for an answer that does not come.
+ *
+ * Theory of operation. The key is on disk before anything is asked for, and the request's name is a
+ * digest of all that is in it: asking again, after a failure or in the next process, finds the same
+ * request. So nothing else has to be remembered, and requests do not pile up while nobody approves
+ * them. The key is thrown away when the certificate is in use, or when the request came to nothing:
+ * then the next one is another.
  */
 #include "kubelet/credentials/certificate.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
+
+#include <openssl/x509v3.h>
 
 #include "base/digest.h"
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/times.h"
 #include "kube/decode.h"
 #include "kube/informer.h"
 #include "kube/meta.h"
+#include "kubelet/credentials/store.h"
 #include "net/x509_csr.h"
 
 #define CSR_API      "certificates.k8s.io/v1"
 #define CSR_PLURAL   "certificatesigningrequests"
-#define PEM_MAX      (1u << 20)
-#define ANSWER_MS    900000  /* until a request that nobody approves is given up */
+#define IPS_MAX      2
+#define ANSWER_MS    900000  /* then it is asked for again, and somebody is told */
 #define LOOK_MS      3600000 /* the clock may be set meanwhile */
 #define RETRY_MS     1000
 #define RETRY_MAX_MS 300000
@@ -34,17 +36,21 @@
 struct certificate {
     struct loop *loop;
     struct certificate_options options;
+    struct cert_store store;
     char *path;
     struct loop_timer timer;
     struct loop_deferred answered;
     struct kube_call *call;
     struct informer *informer; /* of the request that was made */
     EVP_PKEY *key;             /* of it */
+    char *name;                /* of it */
     char *answer;              /* the certificate (PEM), */
     char *refusal;             /* or why there is none */
+    bool final;                /* nothing will come of this request */
     int64_t due;               /* seconds since the epoch; 0: now */
-    uint64_t retry_ms;
-    bool complained;
+    int64_t expires;           /* of the one in use; 0: there is none */
+    uint64_t retry_ms, failures;
+    char *complaint; /* told last */
 };
 
 const char *certificate_path(const struct certificate *c)
@@ -52,85 +58,56 @@ const char *certificate_path(const struct certificate *c)
     return c->path;
 }
 
-/* ---- the file ---- */
+int64_t certificate_expires(const struct certificate *c)
+{
+    return c->expires;
+}
+
+uint64_t certificate_failures(const struct certificate *c)
+{
+    return c->failures;
+}
 
 int certificate_read(const struct certificate *c, struct strbuf *pem, struct error *err)
 {
-    X509 *cert = NULL;
-    EVP_PKEY *key = NULL;
-    int r = fs_read(c->path, PEM_MAX, pem, err);
-    if (r == 0)
-        r = x509_cert_parse(strbuf_text(pem), pem->len, &cert, err);
-    if (r == 0)
-        r = x509_key_parse(strbuf_text(pem), pem->len, &key, err);
-    if (r == 0 && X509_check_private_key(cert, key) != 1)
-        r = error_set(err, -EINVAL, "%s: the key is another certificate's", c->path);
-    if (r == 0 && x509_expires(cert) <= time_now())
-        r = error_set(err, -ESTALE, "%s: the certificate has expired", c->path);
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    return r;
+    return cert_store_read(&c->store, pem, err);
 }
 
-/* Removes those that came before @name. */
-static void remove_old(const struct certificate *c, const char *name)
+/* ---- what it is for, and until when ---- */
+
+/* The alternative names, without the node's: a copy to be freed, cut into @list. */
+static char *addresses_of(const struct certificate *c, const char *list[IPS_MAX + 1])
 {
-    _cleanup_free_ char *prefix = str_printf("%s-2", c->options.prefix); /* a year */
-    DIR *dir = opendir(c->options.dir);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        if (!str_starts(e->d_name, prefix) || str_eq(e->d_name, name))
-            continue;
-        _cleanup_free_ char *path = fs_join(c->options.dir, e->d_name);
-        (void)unlink(path);
-    }
-    if (dir)
-        (void)closedir(dir);
+    char *ips = str_dup(c->options.ips ? c->options.ips : ""), *save = NULL;
+    size_t n = 0;
+    for (char *ip = strtok_r(ips, ",", &save); ip && n < IPS_MAX; ip = strtok_r(NULL, ",", &save))
+        list[n++] = ip;
+    list[n] = NULL;
+    return ips;
 }
 
-/* The link must be on disk before what it led to goes. */
-static int sync_dir(const char *path, struct error *err)
+/* Whether it is for all the names that it has to be for. */
+static bool covers(const struct certificate *c, X509 *cert)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 || fsync(fd) < 0 ? error_errno(err, -errno, "%s", path) : 0;
-    if (fd >= 0)
-        (void)close(fd);
-    return r;
+    const char *addresses[IPS_MAX + 1];
+    _cleanup_free_ char *ips = addresses_of(c, addresses);
+    bool all = !c->options.dns || X509_check_host(cert, c->options.node_name, 0, 0, NULL) == 1;
+    for (size_t i = 0; addresses[i]; i++)
+        all = all && X509_check_ip_asc(cert, addresses[i], 0) == 1;
+    return all;
 }
-
-static int write_file(const struct certificate *c, const char *pem, struct error *err)
-{
-    char when[32];
-    time_t now = (time_t)time_now();
-    struct tm tm;
-    (void)strftime(when, sizeof(when), "%Y-%m-%d-%H-%M-%S", gmtime_r(&now, &tm));
-    _cleanup_free_ char *name = str_printf("%s-%s.pem", c->options.prefix, when);
-    _cleanup_free_ char *path = fs_join(c->options.dir, name);
-    _cleanup_free_ char *link = str_printf("%s.new", c->path);
-    int r = fs_mkdirs(c->options.dir, 0755, err);
-    if (r == 0)
-        r = fs_write_atomic(path, pem, strlen(pem), 0600, FS_DURABLE, err);
-    if (r < 0)
-        return r;
-    (void)unlink(link);
-    if (symlink(name, link) < 0 || rename(link, c->path) < 0)
-        return error_errno(err, -errno, "%s", c->path);
-    r = sync_dir(c->options.dir, err);
-    if (r == 0)
-        remove_old(c, name);
-    return r;
-}
-
-/* ---- when ---- */
 
 /* Seconds since the epoch at which to ask anew. A signer may date back: life is counted from the
  * moment the certificate was here. */
-static int64_t due_time(const struct certificate *c, const X509 *cert)
+static int64_t due_time(const struct certificate *c, X509 *cert)
 {
-    struct stat st;
     uint32_t random;
     int64_t begin = x509_begins(cert), end = x509_expires(cert);
-    if (lstat(c->path, &st) == 0 && st.st_mtime > begin && st.st_mtime < end)
-        begin = st.st_mtime;
+    int64_t written = cert_store_written_at(&c->store);
+    if (!covers(c, cert))
+        return 0;
+    if (written > begin && written < end)
+        begin = written;
     random_bytes(&random, sizeof(random));
     double share = 0.7 + 0.1 * ((double)random / (double)UINT32_MAX);
     return begin + (int64_t)((double)(end - begin) * share);
@@ -139,16 +116,18 @@ static int64_t due_time(const struct certificate *c, const X509 *cert)
 static void wait_until_due(struct certificate *c)
 {
     int64_t left_ms = (c->due - time_now()) * 1000;
-    loop_timer_set(&c->timer, left_ms < 0 ? 0 : left_ms > LOOK_MS ? LOOK_MS : (uint64_t)left_ms);
+    if (c->options.once && c->expires)
+        loop_timer_stop(&c->timer);
+    else
+        loop_timer_set(&c->timer, left_ms < 0         ? 0
+                                  : left_ms > LOOK_MS ? LOOK_MS
+                                                      : (uint64_t)left_ms);
 }
 
-void certificate_start(struct certificate *c, const char *pem)
+static void note(struct certificate *c, X509 *cert)
 {
-    X509 *cert = NULL;
-    if (pem && x509_cert_parse(pem, strlen(pem), &cert, NULL) == 0)
-        c->due = due_time(c, cert);
-    X509_free(cert);
-    wait_until_due(c);
+    c->expires = x509_expires(cert);
+    c->due = due_time(c, cert);
 }
 
 /* ---- asking ---- */
@@ -160,44 +139,64 @@ static void drop_request(struct certificate *c)
     c->informer = informer_free(c->informer);
     EVP_PKEY_free(c->key);
     c->key = NULL;
+    free(c->name);
     free(c->answer);
     free(c->refusal);
-    c->answer = c->refusal = NULL;
+    c->name = c->answer = c->refusal = NULL;
+    c->final = false;
 }
 
 static void try_later(struct certificate *c, const char *error)
 {
-    if (!c->complained)
+    if (!str_eq(c->complaint, error))
         log_warn("no certificate yet", "certificate", c->options.prefix, "error", error, NULL);
     else
         log_debug("no certificate yet", "certificate", c->options.prefix, "error", error, NULL);
-    c->complained = true;
+    char *complaint = str_dup(error);
+    free(c->complaint);
+    c->complaint = complaint;
+    c->failures++;
+    if (c->final)
+        cert_store_forget_key(&c->store);
     drop_request(c);
     loop_timer_set(&c->timer, c->retry_ms);
     c->retry_ms = c->retry_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : c->retry_ms * 2;
 }
 
-/* The certificate @text is here: it goes to the file, then into use. */
+/* Whether the answer is a certificate for our key that is valid now. */
+static int check_answer(struct certificate *c, X509 **ret, struct error *err)
+{
+    int r = x509_cert_parse(c->answer, strlen(c->answer), ret, err);
+    if (r == 0 && !x509_fits(*ret, c->key))
+        r = error_set(err, -EINVAL, "the certificate is not for the key of the request");
+    if (r == 0 && x509_expires(*ret) <= time_now())
+        r = error_set(err, -ESTALE, "the certificate has expired already: is the clock right?");
+    c->final = r < 0;
+    return r < 0 ? error_prefix(err, r, "the request %s", c->name) : 0;
+}
+
+/* It goes to the file, then into use, then its key is no request's any more. */
 static int accept_answer(struct certificate *c, struct error *err)
 {
     X509 *cert = NULL;
     _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
-    int r = x509_cert_parse(c->answer, strlen(c->answer), &cert, err);
-    if (r == 0 && X509_check_private_key(cert, c->key) != 1)
-        r = error_set(err, -EINVAL, "the certificate is not for the key of the request");
+    int r = check_answer(c, &cert, err);
     if (r == 0) {
         strbuf_adds(&pem, c->answer);
         if (pem.len && pem.data[pem.len - 1] != '\n')
             strbuf_addc(&pem, '\n');
         x509_key_pem(c->key, &pem);
-        r = write_file(c, strbuf_text(&pem), err);
+        r = cert_store_write(&c->store, strbuf_text(&pem), err);
     }
     if (r == 0)
         r = c->options.changed(c->options.arg, strbuf_text(&pem), err);
-    if (r == 0)
-        c->due = due_time(c, cert);
+    if (r == 0) {
+        note(c, cert);
+        cert_store_forget_key(&c->store);
+    }
     X509_free(cert);
-    OPENSSL_cleanse(pem.data, pem.len);
+    if (pem.data)
+        OPENSSL_cleanse(pem.data, pem.len);
     return r;
 }
 
@@ -217,12 +216,10 @@ static void on_answered(void *arg)
     }
     log_info("certificate is in use", "certificate", c->options.prefix, NULL);
     drop_request(c);
-    c->complained = false;
+    free(c->complaint);
+    c->complaint = NULL;
     c->retry_ms = RETRY_MS;
-    if (c->options.once)
-        loop_timer_stop(&c->timer);
-    else
-        wait_until_due(c);
+    wait_until_due(c);
 }
 
 static void refused(struct certificate *c, const char *why)
@@ -250,10 +247,14 @@ static void on_upsert(void *arg, const char *key, const json_t *object)
     json_array_foreach(json_path(object, "status.conditions"), i, condition) {
         const char *type = json_path_string(condition, "type");
         const char *message = json_path_string(condition, "message");
-        if (!str_eq(type, "Denied") && !str_eq(type, "Failed"))
+        bool denied = str_eq(type, "Denied");
+        if (!denied && !str_eq(type, "Failed"))
             continue;
         _cleanup_free_ char *why =
-            str_printf("the request %s: %s: %s", key, type, message ? message : "no reason given");
+            str_printf("the request %s %s: %s", key,
+                       denied ? "was denied" : "was approved, but the signer failed",
+                       message && *message ? message : "no reason is given");
+        c->final = true;
         refused(c, why);
     }
 }
@@ -264,25 +265,64 @@ static void on_remove(void *arg, const char *key, const json_t *object)
     refused(arg, "the request was deleted");
 }
 
+/* Why the request could not even be made, and what to look at. */
+static char *explain(const struct kube_client *api, const struct kube_result *r)
+{
+    const struct kubeconfig *to = kube_client_config(api);
+    const char *who = to->token ? "bootstrap token" : "client certificate";
+    if (r->failure == -EPROTO)
+        return str_printf("TLS with %s fails (the certificate of the server must be signed by the "
+                          "CA in the kubeconfig, and the clocks must agree): %s",
+                          to->server, r->error);
+    if (!r->status)
+        return str_printf("%s cannot be reached: %s", to->server, r->error);
+    if (r->status == 401)
+        return str_printf("%s does not accept the %s: it has expired or is not known there: %s",
+                          to->server, who, r->error);
+    if (r->status == 403)
+        return str_printf("%s accepts the %s but does not let it ask for certificates: %s",
+                          to->server, who, r->error);
+    return str_printf("%s does not take the request: %s", to->server, r->error);
+}
+
 static void on_created(const struct kube_result *result, void *arg)
 {
     static const struct informer_ops ops = {.upsert = on_upsert, .remove = on_remove};
     struct certificate *c = arg;
+    bool again = str_eq(result->reason, "AlreadyExists");
     c->call = NULL;
     struct kube_client *api = c->options.api(c->options.arg);
-    if (result->error || !api) {
-        refused(c, result->error ? result->error : "nobody can be asked");
+    if (!api || (result->error && !again)) {
+        _cleanup_free_ char *why =
+            api ? explain(api, result) : str_dup("there is nobody to be asked");
+        refused(c, why);
         return;
     }
-    log_info("certificate requested", "certificate", c->options.prefix, "request",
-             meta_name(result->body), NULL);
-    struct informer_config config = {.api = CSR_API,
-                                     .plural = CSR_PLURAL,
-                                     .name = meta_name(result->body),
-                                     .ops = &ops,
-                                     .arg = c};
+    log_info(again ? "certificate request is there already" : "certificate requested",
+             "certificate", c->options.prefix, "request", c->name, NULL);
+    struct informer_config config = {
+        .api = CSR_API, .plural = CSR_PLURAL, .name = c->name, .ops = &ops, .arg = c};
     c->informer = informer_new(api, &config);
     loop_timer_set(&c->timer, ANSWER_MS);
+}
+
+/* A digest of all that is in the request. */
+static char *request_name(const struct certificate *c)
+{
+    const struct certificate_options *o = &c->options;
+    const char *parts[] = {o->signer, o->usage, o->node_name, o->ips ? o->ips : ""};
+    char hex[SHA256_HEX_LEN + 1];
+    unsigned char *der = NULL;
+    int len = i2d_PUBKEY(c->key, &der);
+    if (len < 0)
+        abort();
+    _cleanup_(digest_freep) struct digest *d = digest_new();
+    digest_add(d, der, (size_t)len);
+    OPENSSL_free(der);
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+        digest_add(d, parts[i], strlen(parts[i]) + 1);
+    digest_hex(d, hex);
+    return str_printf("node-csr-%s", hex);
 }
 
 static int make_request(struct certificate *c, struct strbuf *pem, struct error *err)
@@ -290,18 +330,17 @@ static int make_request(struct certificate *c, struct strbuf *pem, struct error 
     const struct certificate_options *o = &c->options;
     static const char *const groups[] = {"system:nodes", NULL};
     _cleanup_free_ char *user = str_printf("system:node:%s", o->node_name);
-    _cleanup_free_ char *ips = str_dup(o->ips ? o->ips : "");
     const char *names[] = {o->dns ? o->node_name : NULL, NULL};
-    const char *addresses[3] = {NULL};
-    char *save = NULL;
-    size_t n = 0;
-    for (char *ip = strtok_r(ips, ",", &save); ip && n < 2; ip = strtok_r(NULL, ",", &save))
-        addresses[n++] = ip;
+    const char *addresses[IPS_MAX + 1];
+    _cleanup_free_ char *ips = addresses_of(c, addresses);
     struct x509_request request = {.common_name = user,
                                    .organizations = groups,
                                    .dns_names = names,
                                    .ip_addresses = addresses};
-    c->key = x509_key_new();
+    int r = cert_store_key(&c->store, &c->key, err);
+    if (r < 0)
+        return r;
+    c->name = request_name(c);
     return x509_csr_make(&request, c->key, pem, err);
 }
 
@@ -311,7 +350,7 @@ static void ask(struct certificate *c)
     _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
     struct kube_client *api = c->options.api(c->options.arg);
     if (!api) {
-        try_later(c, "nobody can be asked");
+        try_later(c, "there is nobody to be asked");
         return;
     }
     if (make_request(c, &pem, &err) < 0) {
@@ -320,31 +359,49 @@ static void ask(struct certificate *c)
     }
     _cleanup_free_ char *text = base64_encode(pem.data, pem.len);
     _cleanup_free_ char *path = kube_path(CSR_API, NULL, CSR_PLURAL, NULL, NULL);
-    _cleanup_json_ json_t *body = json_pack(
-        "{s:s,s:s,s:{s:s},s:{s:s,s:s,s:[s,s]}}", "apiVersion", CSR_API, "kind",
-        "CertificateSigningRequest", "metadata", "generateName", "csr-", "spec", "request", text,
-        "signerName", c->options.signer, "usages", "digital signature", c->options.usage);
+    _cleanup_json_ json_t *body =
+        json_pack("{s:s,s:s,s:{s:s},s:{s:s,s:s,s:[s,s]}}", "apiVersion", CSR_API, "kind",
+                  "CertificateSigningRequest", "metadata", "name", c->name, "spec", "request", text,
+                  "signerName", c->options.signer, "usages", "digital signature", c->options.usage);
     c->call = kube_create(api, path, body, on_created, c);
 }
 
 static void on_timer(void *arg)
 {
     struct certificate *c = arg;
-    if (c->informer)
-        refused(c, "nobody has answered the request");
-    else if (c->call)
+    if (c->informer) {
+        _cleanup_free_ char *why = str_printf("nobody has approved the request %s yet", c->name);
+        refused(c, why);
+    } else if (c->call) {
         return;
-    else if (c->due > time_now())
+    } else if (c->due > time_now()) {
         wait_until_due(c);
-    else
+    } else {
         ask(c);
+    }
+}
+
+void certificate_start(struct certificate *c, const char *pem)
+{
+    X509 *cert = NULL;
+    c->due = c->expires = 0;
+    if (pem && x509_cert_parse(pem, strlen(pem), &cert, NULL) == 0) {
+        note(c, cert);
+        cert_store_forget_key_of(&c->store, pem);
+    }
+    X509_free(cert);
+    if (c->due > time_now())
+        drop_request(c);
+    if (!c->call && !c->informer)
+        wait_until_due(c);
 }
 
 struct certificate *certificate_new(struct loop *loop, const struct certificate_options *options)
 {
     struct certificate *c = mem_zalloc(sizeof(*c));
     *c = (struct certificate){.loop = loop, .options = *options, .retry_ms = RETRY_MS};
-    c->path = str_printf("%s/%s-current.pem", options->dir, options->prefix);
+    c->store = (struct cert_store){.dir = options->dir, .prefix = options->prefix};
+    c->path = cert_store_path(&c->store);
     loop_timer_init(&c->timer, loop, "certificate", on_timer, c);
     loop_deferred_init(&c->answered, loop, on_answered, c);
     return c;
@@ -357,6 +414,7 @@ struct certificate *certificate_free(struct certificate *c)
     drop_request(c);
     loop_timer_done(&c->timer);
     loop_deferred_done(&c->answered);
+    free(c->complaint);
     free(c->path);
     free(c);
     return NULL;

@@ -18,24 +18,46 @@ struct credentials {
     struct credentials_options options;
     struct kube_client *bootstrap; /* NULL: there is no token, or none was needed */
     struct certificate *certificate;
-    int64_t expires; /* of the one in use; 0: there is none */
     bool write_kubeconfig;
 };
 
-static int64_t expiry(const char *pem)
+/* From when on, and until when, in seconds since the epoch; 0: no certificate. */
+struct validity {
+    int64_t begins, expires;
+};
+
+static struct validity validity_of(const char *pem)
 {
+    struct validity v = {.begins = 0};
     X509 *cert = NULL;
-    int64_t at =
-        pem && x509_cert_parse(pem, strlen(pem), &cert, NULL) == 0 ? x509_expires(cert) : 0;
+    if (pem && x509_cert_parse(pem, strlen(pem), &cert, NULL) == 0)
+        v = (struct validity){.begins = x509_begins(cert), .expires = x509_expires(cert)};
     X509_free(cert);
-    return at;
+    return v;
 }
 
-/* With a token as long as, and whenever, there is no certificate that holds. */
+static int open_bootstrap(struct credentials *c, struct error *err)
+{
+    struct kubeconfig config = {.server = NULL};
+    int r = kubeconfig_load(c->options.bootstrap, NULL, &config, err);
+    if (r < 0)
+        return r;
+    r = kube_client_new(&c->bootstrap, c->k->loop, &config, "kubelet", err);
+    kubeconfig_done(&config);
+    return r;
+}
+
+/* With a token as long as, and whenever, there is no certificate that holds: also when one has
+ * expired because nobody renewed it. */
 static struct kube_client *whom_to_ask(void *arg)
 {
     struct credentials *c = arg;
-    return c->bootstrap && c->expires <= time_now() ? c->bootstrap : c->k->api;
+    struct error err = ERROR_INIT;
+    if (certificate_expires(c->certificate) > time_now())
+        return c->k->api;
+    if (!c->bootstrap && c->options.bootstrap && open_bootstrap(c, &err) < 0)
+        log_debug("there is no token", "error", error_text(&err), NULL);
+    return c->bootstrap ? c->bootstrap : c->k->api;
 }
 
 /* As upstream writes it: the certificate by its path, which stays when it is renewed. */
@@ -72,7 +94,6 @@ static int on_changed(void *arg, const char *pem, struct error *err)
     if (r < 0)
         return r;
     c->write_kubeconfig = false;
-    c->expires = expiry(pem);
     return 0;
 }
 
@@ -89,33 +110,37 @@ static int open_suspended(struct credentials *c, const struct kubeconfig *from, 
     return r;
 }
 
-static int open_bootstrap(struct credentials *c, struct error *err)
+/* Whether there is one of before that was renewed and still holds. */
+static bool has_renewed(const struct credentials *c)
 {
-    struct kubeconfig config = {.server = NULL};
-    int r = kubeconfig_load(c->options.bootstrap, NULL, &config, err);
-    if (r < 0)
-        return r;
-    r = kube_client_new(&c->bootstrap, c->k->loop, &config, "kubelet", err);
-    kubeconfig_done(&config);
-    return r;
+    _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+    return c->options.rotate && certificate_read(c->certificate, &pem, NULL) == 0;
 }
 
-/* A kubeconfig that works. One that was renewed before wins over the certificate in it. */
+/* Of the certificate in the kubeconfig and the one that was renewed last, the one that was issued
+ * later: it may be that neither is in use yet, or that somebody has replaced a file. */
+static int adopt(struct credentials *c, const struct kubeconfig *config, struct error *err)
+{
+    _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+    const struct kubeconfig *now = kube_client_config(c->k->api);
+    const char *cert = config->cert_pem, *key = config->key_pem;
+    if (c->options.rotate && certificate_read(c->certificate, &pem, NULL) == 0 &&
+        validity_of(strbuf_text(&pem)).begins >= validity_of(cert).begins)
+        cert = key = strbuf_text(&pem);
+    if (!str_eq(now->cert_pem, cert) || !str_eq(now->key_pem, key)) {
+        int r = kube_client_use_certificate(c->k->api, cert, key, err);
+        if (r < 0)
+            return r;
+    }
+    certificate_start(c->certificate, cert);
+    return 0;
+}
+
 static int open_configured(struct credentials *c, const struct kubeconfig *config,
                            struct error *err)
 {
-    _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
     int r = kube_client_new(&c->k->api, c->k->loop, config, "kubelet", err);
-    if (r < 0 || !config->cert_pem || !c->options.rotate)
-        return r;
-    const char *in_use = config->cert_pem;
-    struct error old = ERROR_INIT;
-    if (certificate_read(c->certificate, &pem, &old) == 0 &&
-        kube_client_use_certificate(c->k->api, strbuf_text(&pem), strbuf_text(&pem), &old) == 0)
-        in_use = strbuf_text(&pem);
-    c->expires = expiry(in_use);
-    certificate_start(c->certificate, in_use);
-    return 0;
+    return r < 0 || !config->cert_pem ? r : adopt(c, config, err);
 }
 
 static int open_api(struct credentials *c, struct error *err)
@@ -123,7 +148,8 @@ static int open_api(struct credentials *c, struct error *err)
     struct kubeconfig config = {.server = NULL};
     struct error bad = ERROR_INIT;
     int r = kubeconfig_load(c->options.kubeconfig, NULL, &config, &bad);
-    bool expired = r == 0 && config.cert_pem && expiry(config.cert_pem) <= time_now();
+    bool expired = r == 0 && config.cert_pem &&
+                   validity_of(config.cert_pem).expires <= time_now() && !has_renewed(c);
     if (c->options.bootstrap && (r < 0 || expired)) {
         log_info("bootstrapping", "because",
                  r < 0 ? error_text(&bad) : "the certificate has expired", NULL);

@@ -195,11 +195,13 @@ static void on_answer(const struct http_response *response, const struct error *
     json_t *parsed = NULL;
     char message[ERROR_TEXT_MAX];
     call->http = NULL;
-    if (response)
+    if (response) {
         make_result(&result, &parsed, message, sizeof(message), response->status, response->body,
                     response->body_len);
-    else
+    } else {
         result.error = error_text(err);
+        result.failure = err->code;
+    }
     kube_cb cb = call->cb;
     void *cb_arg = call->arg;
     call_free(call);
@@ -335,11 +337,13 @@ static void on_stream_end(_unused_ struct http_call *http, const struct error *e
     json_t *parsed = NULL;
     char message[ERROR_TEXT_MAX];
     s->http = NULL;
-    if (err)
+    if (err) {
         result.error = error_text(err);
-    else if (!is_2xx(s->status))
+        result.failure = err->code;
+    } else if (!is_2xx(s->status)) {
         make_result(&result, &parsed, message, sizeof(message), s->status, strbuf_text(&s->refusal),
                     s->refusal.len);
+    }
     const struct kube_stream_handler *handler = s->handler;
     void *handler_arg = s->arg;
     list_remove(&s->link);

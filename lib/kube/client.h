@@ -39,6 +39,8 @@ void kube_client_suspend(struct kube_client *client, const char *why);
 
 struct kube_result {
     int status;         /* HTTP status; 0 when there was no answer */
+    int failure;        /* why there was none: -errno as of http_client_call(), -EAGAIN while
+                           suspended; 0 when there was one */
     const json_t *body; /* object or Status; NULL when it was no JSON; borrowed for the call */
     const char *text;   /* body as it came (logs), NUL-terminated */
     size_t text_len;

@@ -51,6 +51,8 @@ void x509_key_pem(const EVP_PKEY *key, struct strbuf *out); /* appends; PKCS #8,
 /* The first certificate or key in the text. -EINVAL. */
 int x509_cert_parse(const char *pem, size_t len, X509 **ret, struct error *err);
 int x509_key_parse(const char *pem, size_t len, EVP_PKEY **ret, struct error *err);
+/* Whether @key is the certificate's. */
+bool x509_fits(const X509 *cert, const EVP_PKEY *key);
 /* Reads both files and checks that they belong together. -ENOENT, -EINVAL, … */
 int x509_pair_read(const char *cert_file, const char *key_file, struct x509_pair *ret,
                    struct error *err);

@@ -85,6 +85,13 @@ int x509_key_read(const char *file, EVP_PKEY **ret, struct error *err)
     return r < 0 ? error_prefix(err, r, "%s", file) : 0;
 }
 
+bool x509_fits(const X509 *cert, const EVP_PKEY *key)
+{
+    bool fits = X509_check_private_key(cert, key) == 1;
+    ERR_clear_error();
+    return fits;
+}
+
 int x509_pair_read(const char *cert_file, const char *key_file, struct x509_pair *ret,
                    struct error *err)
 {
@@ -92,10 +99,8 @@ int x509_pair_read(const char *cert_file, const char *key_file, struct x509_pair
     int r = read_cert(cert_file, &p.cert, err);
     if (r == 0)
         r = x509_key_read(key_file, &p.key, err);
-    if (r == 0 && X509_check_private_key(p.cert, p.key) != 1) {
-        ERR_clear_error();
+    if (r == 0 && !x509_fits(p.cert, p.key))
         r = error_set(err, -EINVAL, "%s does not belong to %s", key_file, cert_file);
-    }
     if (r < 0)
         x509_pair_done(&p);
     else

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# How a kubelet comes to its client certificate when things go wrong: who refuses it and why is told apart, one request
+# is made however often it is killed, and a denied one is followed by another. kubelet-tls.t has the rest.
+. "$(dirname "$0")/../lib/tap.sh"
+. "$(dirname "$0")/../lib/apiserver.sh"
+apiserver_up --authorization-mode Node,RBAC --enable-bootstrap-token-auth
+. "$(dirname "$0")/../lib/kubelet.sh"
+node_up
+csrs=/apis/certificates.k8s.io/v1/certificatesigningrequests
+pki=$R/var/lib/kubelet/pki
+conf=$R/etc/kubernetes/kubelet.conf
+mkdir -p "$R/etc/kubernetes"
+# token ID SECRET [EXPIRATION]
+token() {
+    api_json POST /api/v1/namespaces/kube-system/secrets "$(jq -nc --arg id "$1" --arg secret "$2" --arg at "${3:-}" '{apiVersion:"v1",kind:"Secret",
+        metadata:{name:("bootstrap-token-"+$id)},type:"bootstrap.kubernetes.io/token",stringData:({"token-id":$id,"token-secret":$secret,
+        "usage-bootstrap-authentication":"true"}+(if $at=="" then {} else {expiration:$at} end))}')" >/dev/null
+}
+# bootstrap TOKEN [SERVER [CA]]: the file of a new node
+bootstrap() {
+    cat >"$T/bootstrap" <<END
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "${2:-https://127.0.0.1:6443}", certificate-authority: ${3:-$T/pki/ca.crt}}}]
+users: [{name: u, user: {token: $1}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+END
+}
+start() { kubelet_start --kubeconfig "$conf" --bootstrap-kubeconfig "$T/bootstrap" "$@"; }
+says() { grep -Eq "$1" "$T/kubelet.log"; }
+# tells WORDS DESCRIPTION: a kubelet that is started now logs that, and runs on
+tells() {
+    : >"$T/kubelet.log"
+    start
+    ok "$2" eventually 40 says "no certificate yet.*$1" || diag "$(tail -n 5 "$T/kubelet.log")"
+    ok "... and it tries on" kill -0 "$KUBELET_PID"
+    kubelet_kill9
+}
+requests() { api GET $csrs | jq '.items|length'; }
+has_requests() { [ "$(requests)" = "$1" ]; }
+
+# ---- refused, by whom and why ----
+bootstrap none.0123456789abcdef https://127.0.0.1:6444
+tells "https://127.0.0.1:6444 cannot be reached" "a server that is not there"
+pki_ca other
+bootstrap abcdef.0123456789abcdef https://127.0.0.1:6443 "$T/pki/other.crt"
+tells "TLS with https://127.0.0.1:6443 fails .*certificate" "a server that another CA vouches for"
+bootstrap abcdef.0123456789abcdef
+tells "does not accept the bootstrap token" "a token that is not known"
+token expire 0123456789abcdef 2020-01-01T00:00:00Z
+bootstrap expire.0123456789abcdef
+tells "does not accept the bootstrap token: it has expired" "a token that has expired"
+bootstrap secret-token
+tells "does not let it ask for certificates" "a token of somebody who may not ask"
+is "$(requests)" 0 "none of them has made a request"
+
+# ---- killed while it waits ----
+token abcdef 0123456789abcdef
+bootstrap abcdef.0123456789abcdef
+start
+ok "with a good token there is a request" eventually 40 has_requests 1
+key=$(openssl pkey -in "$pki/kubelet-client.key.tmp" -pubout)
+is "$(stat -c %a "$pki/kubelet-client.key.tmp")" 600 "its key is kept, for us only"
+name=$(api GET $csrs | jq -r '.items[0].metadata.name')
+kubelet_kill9
+: >"$T/kubelet.log"
+start
+ok "killed and started again, it finds its request" eventually 40 says "certificate request is there already.*$name"
+is "$(requests)" 1 "... and makes no other"
+is "$(openssl pkey -in "$pki/kubelet-client.key.tmp" -pubout)" "$key" "... for the same key"
+
+# ---- denied ----
+settle() { # settle NAME CONDITION
+    api PATCH "$csrs/$1/approval" -H 'Content-Type: application/strategic-merge-patch+json' \
+        --data-binary '{"status":{"conditions":[{"type":"'"$2"'","status":"True","reason":"Test","message":"not today"}]}}' >/dev/null
+}
+settle "$name" Denied
+ok "a denied request is told" eventually 20 says "$name was denied: not today"
+ok "... and followed by another" eventually 20 has_requests 2
+isnt "$(openssl pkey -in "$pki/kubelet-client.key.tmp" -pubout)" "$key" "... for another key"
+is "$(find "$conf" "$pki" -name 'kubelet*.conf' -o -name 'kubelet-client*.pem' 2>/dev/null | wc -l)" 0 "there is no certificate and no kubeconfig yet"
+
+# ---- signed ----
+nsenter --net=/run/netns/"$NS" "$B/libexec/coracle/coracle-controllers" --kubeconfig "$T/kubeconfig" --cluster-signing-cert-file "$T/pki/ca.crt" \
+    --cluster-signing-key-file "$T/pki/ca.key" >"$T/controllers.log" 2>&1 &
+CONTROLLERS=$!
+at_end kill "$CONTROLLERS"
+node_ready() { api GET /api/v1/nodes/n1 | jq -e '.status.conditions[]?|select(.type=="Ready" and .status=="True")' >/dev/null; }
+ok "approved, the node registers and is ready" eventually 60 node_ready || diag "$(tail -n 20 "$T/kubelet.log")"
+no_key() { [ ! -e "$pki/kubelet-client.key.tmp" ]; }
+ok "the key of the request is gone" eventually 10 no_key
+is "$(stat -c %a "$conf")" 600 "the kubeconfig is for us only"
+serial() { openssl x509 -in "$pki/kubelet-client-current.pem" -noout -serial; }
+first=$(serial)
+
+# ---- killed after the certificate, before the kubeconfig ----
+kubelet_stop
+openssl pkey -in "$pki/kubelet-client-current.pem" -out "$pki/kubelet-client.key.tmp"
+rm "$conf" "$pki"/kubelet-client-*.pem
+: >"$T/kubelet.log"
+start
+has_conf() { [ -e "$conf" ]; }
+ok "killed in the middle, it ends what it had begun" eventually 40 has_conf
+is "$(serial)" "$first" "... with the certificate that was there"
+ok "... and forgets the key" eventually 10 no_key
+is "$(requests)" 2 "... without another request"
+kubelet_kill9
+
+# ---- the token is not needed any more ----
+rm "$T/bootstrap"
+openssl pkey -in "$pki/kubelet-client-current.pem" -out "$pki/kubelet-client.key.tmp"
+api DELETE /api/v1/nodes/n1 >/dev/null
+start
+ok "with a certificate that holds it starts without the token's file" eventually 60 node_ready || diag "$(tail -n 20 "$T/kubelet.log")"
+ok "... and forgets a key that was left" eventually 10 no_key
+kubelet_stop
+is $? 0 "SIGTERM: an orderly end"
+KUBELET_PID=
+unlike "$(cat "$T/kubelet.log")" "AddressSanitizer|runtime error|LeakSanitizer" "no sanitizer report"
+done_testing
