@@ -212,12 +212,20 @@ static void on_csr(void *arg, _unused_ const void *before, const void *now)
         queue_add(self->queue, csr->meta.name);
 }
 
-/* A node that has got addresses may make a request for a serving certificate a good one. */
+static bool same_addresses(const struct node *a, const struct node *b)
+{
+    bool same = a->addresses.count == b->addresses.count;
+    for (size_t i = 0; same && i < a->addresses.count; i++)
+        same = str_eq(a->addresses.items[i].address, b->addresses.items[i].address);
+    return same;
+}
+
+/* A node that has got other addresses may make a request for a serving certificate a good one. */
 static void on_node(void *arg, const void *before, const void *now)
 {
     struct controller *self = arg;
     const struct node *a = before, *b = now;
-    if (!b || (a && a->addresses.count == b->addresses.count))
+    if (!b || (a && same_addresses(a, b)))
         return;
     MAP_FOR_EACH(e, cache_objects(self->c->csrs)) {
         const struct csr *csr = map_value(e);

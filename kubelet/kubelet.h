@@ -17,6 +17,7 @@
 #include "kubelet/runtime/requests.h"
 #include "kubelet/runtime/runtime.h"
 
+struct certificate;
 struct pod_manager;
 struct pod_cgroups;
 struct prober;
@@ -60,10 +61,12 @@ struct kubelet {
     const char *resolv_conf; /* path of the host's; NULL: there is none */
     char *resolv_text;       /* as read last: dns.host_config */
     struct node_capacity capacity, allocatable;
-    struct image_gc *image_gc;       /* NULL in tests */
-    struct eviction *eviction;       /* NULL in tests */
-    struct devices *devices;         /* NULL in tests */
-    struct stats *stats;             /* NULL in tests */
+    struct image_gc *image_gc; /* NULL in tests */
+    struct eviction *eviction; /* NULL in tests */
+    struct devices *devices;   /* NULL in tests */
+    struct stats *stats;       /* NULL in tests */
+    /* For their metrics. NULL: in tests; the server's also without serverTLSBootstrap. */
+    const struct certificate *client_certificate, *server_certificate;
     json_t *images;                  /* the node's status.images; NULL while not known */
     json_t *new_labels, *new_taints; /* of a Node that we register; NULL: none */
     json_t *node_labels;             /* of our Node as the API has it; NULL while not known */

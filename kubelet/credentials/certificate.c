@@ -270,6 +270,8 @@ static char *explain(const struct kube_client *api, const struct kube_result *r)
 {
     const struct kubeconfig *to = kube_client_config(api);
     const char *who = to->token ? "bootstrap token" : "client certificate";
+    if (r->failure == -EAGAIN) /* of our own */
+        return str_dup(r->error);
     if (r->failure == -EPROTO)
         return str_printf("TLS with %s fails (the certificate of the server must be signed by the "
                           "CA in the kubeconfig, and the clocks must agree): %s",
@@ -295,6 +297,8 @@ static void on_created(const struct kube_result *result, void *arg)
     if (!api || (result->error && !again)) {
         _cleanup_free_ char *why =
             api ? explain(api, result) : str_dup("there is nobody to be asked");
+        if (result->failure == -EAGAIN) /* the server's follows the client's closely */
+            c->retry_ms = RETRY_MS;
         refused(c, why);
         return;
     }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/dirwatch.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/strbuf.h"
@@ -13,11 +14,15 @@
 #include "kubelet/credentials/certificate.h"
 #include "net/x509.h"
 
+/* Directories of the kubeconfig, of the certificate that it names, and of the renewed ones. */
+#define WATCHES 3
+
 struct credentials {
     struct kubelet *k;
     struct credentials_options options;
     struct kube_client *bootstrap; /* NULL: there is no token, or none was needed */
     struct certificate *certificate;
+    struct dirwatch *watches[WATCHES];
     bool write_kubeconfig;
 };
 
@@ -118,7 +123,8 @@ static bool has_renewed(const struct credentials *c)
 }
 
 /* Of the certificate in the kubeconfig and the one that was renewed last, the one that was issued
- * later: it may be that neither is in use yet, or that somebody has replaced a file. */
+ * later: it may be that neither is in use yet, or that somebody has replaced a file. 1 when it is
+ * another than before. */
 static int adopt(struct credentials *c, const struct kubeconfig *config, struct error *err)
 {
     _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
@@ -127,20 +133,67 @@ static int adopt(struct credentials *c, const struct kubeconfig *config, struct 
     if (c->options.rotate && certificate_read(c->certificate, &pem, NULL) == 0 &&
         validity_of(strbuf_text(&pem)).begins >= validity_of(cert).begins)
         cert = key = strbuf_text(&pem);
-    if (!str_eq(now->cert_pem, cert) || !str_eq(now->key_pem, key)) {
-        int r = kube_client_use_certificate(c->k->api, cert, key, err);
-        if (r < 0)
-            return r;
+    bool same = str_eq(now->cert_pem, cert) && str_eq(now->key_pem, key);
+    if (same && certificate_expires(c->certificate))
+        return 0;
+    int64_t expires = validity_of(cert).expires; /* 0: it cannot be read, which is told below */
+    if (!same && expires && expires <= time_now())
+        return error_set(err, -ESTALE, "the certificate has expired");
+    int r = same ? 0 : kube_client_use_certificate(c->k->api, cert, key, err);
+    if (r == 0)
+        certificate_start(c->certificate, cert);
+    return r < 0 ? r : !same;
+}
+
+/* Somebody may have put another certificate there; what cannot be used leaves the one that is in
+ * use. While we wait for the first there is nothing to be said. */
+static void on_files(void *arg)
+{
+    struct credentials *c = arg;
+    struct kubeconfig config = {.server = NULL};
+    struct error err = ERROR_INIT;
+    int r = kubeconfig_load(c->options.kubeconfig, NULL, &config, &err);
+    if (r == 0 && config.cert_pem)
+        r = adopt(c, &config, &err);
+    if (r > 0) {
+        log_info("client certificate was replaced", "kubeconfig", c->options.kubeconfig, NULL);
+        c->write_kubeconfig = false;
+    } else if (r < 0 && certificate_expires(c->certificate)) {
+        log_warn("client certificate is not replaced", "kubeconfig", c->options.kubeconfig, "error",
+                 error_text(&err), NULL);
     }
-    certificate_start(c->certificate, cert);
-    return 0;
+    kubeconfig_done(&config);
+}
+
+static char *dir_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return !slash ? str_dup(".") : str_ndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static void watch_files(struct credentials *c, const char *cert_file)
+{
+    _cleanup_free_ char *ours = dir_of(c->options.kubeconfig);
+    _cleanup_free_ char *other = dir_of(cert_file ? cert_file : c->options.kubeconfig);
+    const char *dirs[WATCHES] = {c->k->cert_dir, ours, other};
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; i < WATCHES; i++) {
+        bool again = false;
+        for (size_t j = 0; j < i; j++)
+            again = again || str_eq(dirs[i], dirs[j]);
+        if (!again && !(c->watches[i] = dirwatch_new(c->k->loop, dirs[i], on_files, c, &err)))
+            log_warn("that certificates are replaced will not be seen", "directory", dirs[i],
+                     "error", error_text(&err), NULL);
+    }
 }
 
 static int open_configured(struct credentials *c, const struct kubeconfig *config,
                            struct error *err)
 {
     int r = kube_client_new(&c->k->api, c->k->loop, config, "kubelet", err);
-    return r < 0 || !config->cert_pem ? r : adopt(c, config, err);
+    if (r == 0 && config->cert_pem)
+        r = adopt(c, config, err);
+    return r < 0 ? r : 0;
 }
 
 static int open_api(struct credentials *c, struct error *err)
@@ -164,6 +217,8 @@ static int open_api(struct credentials *c, struct error *err)
     } else {
         r = open_configured(c, &config, err);
     }
+    if (r == 0)
+        watch_files(c, config.cert_file);
     kubeconfig_done(&config);
     return r;
 }
@@ -187,7 +242,7 @@ int credentials_new(struct kubelet *k, const struct credentials_options *options
         .changed = on_changed,
         .arg = c,
     };
-    c->certificate = certificate_new(k->loop, &certificate);
+    k->client_certificate = c->certificate = certificate_new(k->loop, &certificate);
     int r = options->kubeconfig ? open_api(c, err) : 0;
     if (r < 0)
         (void)credentials_free(c);
@@ -200,6 +255,9 @@ struct credentials *credentials_free(struct credentials *c)
 {
     if (!c)
         return NULL;
+    for (size_t i = 0; i < WATCHES; i++)
+        (void)dirwatch_free(c->watches[i]);
+    c->k->client_certificate = NULL;
     (void)certificate_free(c->certificate);
     (void)kube_client_free(c->bootstrap);
     c->k->api = kube_client_free(c->k->api);

@@ -69,7 +69,7 @@ static void order(struct serving *s)
         .changed = on_changed,
         .arg = s,
     };
-    s->certificate = certificate_new(s->k->loop, &options);
+    s->k->server_certificate = s->certificate = certificate_new(s->k->loop, &options);
 }
 
 int serving_new(struct kubelet *k, const struct kubelet_config *config, struct serving **ret,
@@ -123,6 +123,7 @@ struct serving *serving_free(struct serving *s)
 {
     if (!s)
         return NULL;
+    s->k->server_certificate = NULL;
     (void)certificate_free(s->certificate);
     tls_server_unref(s->tls);
     free(s);

@@ -6,6 +6,7 @@
 
 #include "base/strbuf.h"
 #include "base/times.h"
+#include "kubelet/credentials/certificate.h"
 #include "kubelet/eviction/eviction.h"
 #include "kubelet/pods.h"
 #include "kubelet/stats/stats.h"
@@ -176,6 +177,22 @@ static void count(const struct pod_worker *p, void *arg)
             c->containers[p->slots[i]->run->state]++;
 }
 
+/* Upstream's names, which follow no rule. */
+static void write_certificate(const struct certificate *c, const char *ttl, const char *errors,
+                              struct strbuf *out)
+{
+    if (!c)
+        return;
+    write_head(out, ttl, "gauge",
+               "Seconds until the certificate expires; negative when it has, infinite without one");
+    if (certificate_expires(c))
+        strbuf_addf(out, "%s %" PRId64 "\n", ttl, certificate_expires(c) - time_now());
+    else
+        strbuf_addf(out, "%s +Inf\n", ttl);
+    write_head(out, errors, "counter", "How often asking for a certificate has failed");
+    strbuf_addf(out, "%s %" PRIu64 "\n", errors, certificate_failures(c));
+}
+
 void stats_kubelet_metrics(const struct stats *s, struct strbuf *out)
 {
     static const char *const states[] = {"created", "running", "exited"};
@@ -203,4 +220,8 @@ void stats_kubelet_metrics(const struct stats *s, struct strbuf *out)
             strbuf_addf(out,
                         "kubelet_runtime_operations_total{operation_type=\"%s\"} %" PRIu64 "\n",
                         cri_operation(i), k->runtime->calls[i]);
+    write_certificate(k->client_certificate, "kubelet_certificate_manager_client_ttl_seconds",
+                      "kubelet_certificate_manager_client_expiration_renew_errors", out);
+    write_certificate(k->server_certificate, "kubelet_certificate_manager_server_ttl_seconds",
+                      "kubelet_server_expiration_renew_errors", out);
 }

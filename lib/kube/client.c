@@ -58,6 +58,7 @@ int kube_client_new(struct kube_client **ret, struct loop *loop, const struct ku
                                     .ca_pem = copy(config->ca_pem),
                                     .cert_pem = copy(config->cert_pem),
                                     .key_pem = copy(config->key_pem),
+                                    .cert_file = copy(config->cert_file),
                                     .token = copy(config->token),
                                     .tls_server_name = copy(config->tls_server_name),
                                     .namespace = copy(config->namespace),

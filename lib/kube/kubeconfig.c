@@ -23,9 +23,10 @@ static const json_t *named(const json_t *list, const char *name, const char *key
     return NULL;
 }
 
-/* <key>-data (base64) or the file that <key> names, relative to the kubeconfig. */
+/* <key>-data (base64) or the file that <key> names, relative to the kubeconfig, which goes to
+ * @ret_file (may be NULL). */
 static int load_pem(const json_t *from, const char *key, const char *path, char **ret,
-                    struct error *err)
+                    char **ret_file, struct error *err)
 {
     _cleanup_free_ char *data_key = str_printf("%s-data", key);
     const char *data = json_string_value(json_object_get(from, data_key));
@@ -52,6 +53,8 @@ static int load_pem(const json_t *from, const char *key, const char *path, char 
         return error_prefix(err, r, "%s: %s", path, key);
     }
     *ret = strbuf_take(&text);
+    if (ret_file)
+        *ret_file = TAKE_PTR(full);
     return 0;
 }
 
@@ -62,9 +65,9 @@ static int load_user(const json_t *user, const char *path, struct kubeconfig *c,
         if (json_object_get(user, unsupported[i]))
             return error_set(err, -EINVAL, "%s: user %s: %s is not supported", path, c->user,
                              unsupported[i]);
-    int r = load_pem(user, "client-certificate", path, &c->cert_pem, err);
+    int r = load_pem(user, "client-certificate", path, &c->cert_pem, &c->cert_file, err);
     if (r == 0)
-        r = load_pem(user, "client-key", path, &c->key_pem, err);
+        r = load_pem(user, "client-key", path, &c->key_pem, NULL, err);
     if (r < 0)
         return r;
     if (!c->cert_pem != !c->key_pem)
@@ -113,7 +116,7 @@ static int load(const json_t *j, const char *path, const char *context, struct k
         c->server[--len] = '\0';
     c->insecure = json_is_true(json_object_get(cluster, "insecure-skip-tls-verify"));
     c->tls_server_name = str_dup(json_path_string(cluster, "tls-server-name"));
-    int r = load_pem(cluster, "certificate-authority", path, &c->ca_pem, err);
+    int r = load_pem(cluster, "certificate-authority", path, &c->ca_pem, NULL, err);
     if (r < 0)
         return r;
     const json_t *user = named(json_object_get(j, "users"), c->user, "user");
@@ -198,6 +201,7 @@ void kubeconfig_done(struct kubeconfig *c)
     if (c->key_pem)
         explicit_bzero(c->key_pem, strlen(c->key_pem));
     free(c->key_pem);
+    free(c->cert_file);
     free(c->token);
     free(c->tls_server_name);
     free(c->namespace);

@@ -12,6 +12,7 @@ struct kubeconfig {
     char *ca_pem;   /* NULL: the system's CAs */
     char *cert_pem; /* client certificate, NULL when none */
     char *key_pem;
+    char *cert_file;                /* that cert_pem was read from; NULL: it is in the kubeconfig */
     char *token;                    /* bearer token, NULL when none */
     char *tls_server_name;          /* NULL: from server */
     char *namespace;                /* of the context; "default" when it names none */

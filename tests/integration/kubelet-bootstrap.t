@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib/apiserver.sh"
 apiserver_up --authorization-mode Node,RBAC --enable-bootstrap-token-auth
 . "$(dirname "$0")/../lib/kubelet.sh"
+. "$(dirname "$0")/../lib/pods.sh"
 node_up
 csrs=/apis/certificates.k8s.io/v1/certificatesigningrequests
 pki=$R/var/lib/kubelet/pki
@@ -27,7 +28,7 @@ contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 END
 }
-start() { kubelet_start --kubeconfig "$conf" --bootstrap-kubeconfig "$T/bootstrap" "$@"; }
+start() { kubelet_start --client-ca-file "$T/pki/ca.crt" --kubeconfig "$conf" --bootstrap-kubeconfig "$T/bootstrap" "$@"; }
 says() { grep -Eq "$1" "$T/kubelet.log"; }
 # tells WORDS DESCRIPTION: a kubelet that is started now logs that, and runs on
 tells() {
@@ -36,6 +37,10 @@ tells() {
     ok "$2" eventually 40 says "no certificate yet.*$1" || diag "$(tail -n 5 "$T/kubelet.log")"
     ok "... and it tries on" kill -0 "$KUBELET_PID"
     kubelet_kill9
+}
+ttl() {
+    in_ns curl -sk --max-time 10 --cert "$T/pki/admin.crt" --key "$T/pki/admin.key" https://127.0.0.1:10250/metrics |
+        sed -n 's/^kubelet_certificate_manager_client_ttl_seconds //p'
 }
 requests() { api GET $csrs | jq '.items|length'; }
 has_requests() { [ "$(requests)" = "$1" ]; }
@@ -114,6 +119,36 @@ api DELETE /api/v1/nodes/n1 >/dev/null
 start
 ok "with a certificate that holds it starts without the token's file" eventually 60 node_ready || diag "$(tail -n 20 "$T/kubelet.log")"
 ok "... and forgets a key that was left" eventually 10 no_key
+
+# ---- somebody else puts a certificate there ----
+# put CA: one of that authority for this node
+put() {
+    pki_cert "$1" node /O=system:nodes/CN=system:node:n1 'extendedKeyUsage=clientAuth\n'
+    cat "$T/pki/node.crt" "$T/pki/node.key" >"$pki/by-hand.$1.pem"
+    ln -s "by-hand.$1.pem" "$pki/link"
+    mv -T "$pki/link" "$pki/kubelet-client-current.pem"
+}
+replaced() { [ "$(grep -c "client certificate was replaced" "$T/kubelet.log")" = "$1" ]; }
+# The file's end and what the metrics tell of it; the second certificate ends well after the first.
+ttl_is_right() {
+    local ends now=$(ttl)
+    ends=$(date -d "$(openssl x509 -in "$pki/kubelet-client-current.pem" -noout -enddate | cut -d= -f2)" +%s)
+    local off=$((ends - $(date +%s) - now))
+    [ "$off" -ge -5 ] && [ "$off" -le 5 ]
+}
+ok "the metrics tell how long the certificate holds" eventually 20 ttl_is_right
+put other
+ok "it notices" eventually 20 replaced 1
+create while "$(spec "$(container "$SLEEP")")" >/dev/null
+ok "the watch that runs goes on" eventually 40 is_running "while/c 0"
+ok "new connections have the new certificate: one that is not accepted" eventually 40 says "(pod|Pod|status).*(Unauthorized|forbidden)" || diag "$(tail -n 20 "$T/kubelet.log")"
+echo nothing >"$pki/by-hand.ca.pem"
+ln -s by-hand.ca.pem "$pki/link" && mv -T "$pki/link" "$pki/kubelet-client-current.pem"
+ok "what is no certificate is not taken, and that is told" eventually 20 says "client certificate is not replaced"
+put ca
+ok "with a good one in its place all is well again" eventually 40 replaced 2
+ok "... for the pod too" eventually 40 ready while || diag "$(tail -n 20 "$T/kubelet.log")"
+ok "the metrics tell of the one that is in use" eventually 20 ttl_is_right
 kubelet_stop
 is $? 0 "SIGTERM: an orderly end"
 KUBELET_PID=

@@ -57,6 +57,11 @@ first=$(serial)
 ok "the server's certificate is the cluster's" eventually 30 subject_is CN=system:node:n1,O=system:nodes
 like "$(serving -ext subjectAltName | xargs)" "DNS:n1, IP Address:192.0.2.10" "... for the node's name and address"
 server_first=$(serving -serial)
+broken() { grep -c "API server cannot be followed" "$T/kubelet.log"; }
+watches=$(broken)
+metric() {
+    in_ns curl -sk --max-time 10 --cert "$T/pki/admin.crt" --key "$T/pki/admin.key" https://127.0.0.1:10250/metrics | sed -n "s/^$1 //p"
+}
 
 # ---- renewal ----
 renewed() { [ "$(serial)" != "$first" ]; }
@@ -72,6 +77,15 @@ eventually 40 past_first
 create late "$(spec "$(container "$SLEEP")")" >/dev/null
 ok "after the end of the one before: pods still come" eventually 40 ready late
 is "$(container_id static-n1 c)" "$id" "... and nothing was started again"
+second=$(serial)
+renewed_again() { [ "$(serial)" != "$first" ] && [ "$(serial)" != "$second" ]; }
+ok "it is renewed again and again" eventually 40 renewed_again
+is "$(broken)" "$watches" "... and no watch was broken by it"
+for m in client server; do
+    left=$(metric "kubelet_certificate_manager_${m}_ttl_seconds")
+    ok "metrics: the $m certificate's time to live ($left)" [ "${left:-99}" -gt 0 -a "${left:-99}" -le 20 ]
+done
+like "$(metric kubelet_certificate_manager_client_expiration_renew_errors)" '^[0-9]+$' "... and what failed"
 
 # ---- a restart, too late ----
 kubelet_stop
@@ -79,11 +93,14 @@ is $? 0 "SIGTERM: an orderly end"
 last=$(serial)
 valid_until=$(date -d "$(openssl x509 -in "$pki/kubelet-client-current.pem" -noout -enddate | cut -d= -f2)" +%s)
 eventually 40 past_first
-kubelet_start "${FLAGS[@]}"
+in_ns ip addr add 192.0.2.11/32 dev lo
+kubelet_start "${FLAGS[@]}" --node-ip 192.0.2.11
 new() { [ "$(serial)" != "$last" ]; }
 ok "an expired certificate is bootstrapped anew" eventually 40 new
 create again "$(spec "$(container "$SLEEP")")" >/dev/null
 ok "... and works" eventually 40 ready again
+for_other() { [[ $(serving -ext subjectAltName | xargs) == *"DNS:n1, IP Address:192.0.2.11"* ]]; }
+ok "the node has another address: so has its server's certificate" eventually 40 for_other || diag "$(serving -ext subjectAltName)" "$(tail -n 5 "$T/controllers.log")"
 kubelet_stop
 KUBELET_PID=
 refused() { in_ns timeout 10 "$LIBEXEC/coracle-kubelet" --root "$R" --hostname-override n1 --cgroup-root "$CGROUP" "$@" 2>&1; }
