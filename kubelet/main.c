@@ -14,6 +14,7 @@
 #include "kubelet/credentials/credentials.h"
 #include "kubelet/devices/devices.h"
 #include "kubelet/eviction/eviction.h"
+#include "kubelet/node/address.h"
 #include "kubelet/node/hint.h"
 #include "kubelet/node/node.h"
 #include "kubelet/node/registration.h"
@@ -68,6 +69,7 @@ struct program {
     struct eviction_policy eviction;
     struct shutdown_plan shutdown_plan;
     struct node *node;
+    struct node_address *address; /* NULL: --node-ip says it */
     struct node_shutdown *shutdown;
     struct iptables_hint *hint;
     char *journal;
@@ -192,6 +194,14 @@ static void on_node_changed(void *arg)
     node_update(p->node);
 }
 
+static void on_address(void *arg)
+{
+    struct program *p = arg;
+    kubelet_server_readdress(p->server);
+    node_update(p->node);
+    pod_manager_kick(p->k.pods);
+}
+
 static void on_pods_ended(void *arg)
 {
     struct program *p = arg;
@@ -302,12 +312,16 @@ static int start(struct program *p, struct error *err)
     struct iptables_hint_options hint = {.journal = p->journal, .variant = options.iptables};
     if (p->file.iptables_chains)
         p->hint = iptables_hint_new(k->loop, &hint);
-    return kubelet_server_new(k, &p->file, &p->server, err);
+    r = kubelet_server_new(k, &p->file, &p->server, err);
+    if (r == 0 && !options.node_ip)
+        r = node_address_new(k, on_address, p, &p->address, err);
+    return r;
 }
 
 static void stop(struct program *p)
 {
     struct kubelet *k = &p->k;
+    (void)node_address_free(p->address);
     kubelet_server_free(p->server);
     (void)iptables_hint_free(p->hint);
     file_source_free(p->files);

@@ -400,6 +400,15 @@ void certificate_start(struct certificate *c, const char *pem)
         wait_until_due(c);
 }
 
+void certificate_readdress(struct certificate *c, const char *ips)
+{
+    _cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+    drop_request(c);
+    c->options.ips = ips;
+    c->retry_ms = RETRY_MS;
+    certificate_start(c, certificate_read(c, &pem, NULL) == 0 ? strbuf_text(&pem) : NULL);
+}
+
 struct certificate *certificate_new(struct loop *loop, const struct certificate_options *options)
 {
     struct certificate *c = mem_zalloc(sizeof(*c));

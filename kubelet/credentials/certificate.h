@@ -38,6 +38,10 @@ int certificate_read(const struct certificate *c, struct strbuf *pem, struct err
  * whenever something else is in use than what changed() was told of: what is under way is dropped
  * if that makes it needless. */
 void certificate_start(struct certificate *c, const char *pem);
+/* It has to be for these addresses (as options->ips) from now on: asked for at once where it is
+ * not.
+ */
+void certificate_readdress(struct certificate *c, const char *ips);
 /* When the one in use expires, in seconds since the epoch; 0: there is none. */
 int64_t certificate_expires(const struct certificate *c);
 /* How often asking has failed. */

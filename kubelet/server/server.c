@@ -227,6 +227,11 @@ int kubelet_server_new(struct kubelet *k, const struct kubelet_config *config,
     return r;
 }
 
+void kubelet_server_readdress(struct kubelet_server *s)
+{
+    serving_readdress(s->serving);
+}
+
 struct kubelet_server *kubelet_server_free(struct kubelet_server *s)
 {
     if (!s)

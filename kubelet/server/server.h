@@ -13,6 +13,8 @@ struct kubelet_server;
 /* @config belongs to the caller, for as long. */
 int kubelet_server_new(struct kubelet *k, const struct kubelet_config *config,
                        struct kubelet_server **ret, struct error *err);
+/* The node's addresses are others: the server's certificate has to be for them. */
+void kubelet_server_readdress(struct kubelet_server *s);
 struct kubelet_server *kubelet_server_free(struct kubelet_server *s); /* returns NULL */
 
 /* The words of a request's path. */

@@ -119,6 +119,12 @@ struct tls_server *serving_tls(const struct serving *s)
     return s->tls;
 }
 
+void serving_readdress(struct serving *s)
+{
+    if (s && s->certificate)
+        certificate_readdress(s->certificate, s->k->node_ips);
+}
+
 struct serving *serving_free(struct serving *s)
 {
     if (!s)

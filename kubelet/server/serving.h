@@ -16,4 +16,7 @@ int serving_new(struct kubelet *k, const struct kubelet_config *config, struct s
                 struct error *err);
 /* Never without a certificate; follows what becomes of it. */
 struct tls_server *serving_tls(const struct serving *s);
+/* k->node_ips are others: a certificate of the cluster's is asked for anew. A self-signed one
+ * stays. NULL is harmless. */
+void serving_readdress(struct serving *s);
 struct serving *serving_free(struct serving *s); /* NULL is harmless; returns NULL */

@@ -151,6 +151,31 @@ ok "... for the pod too" eventually 40 ready while || diag "$(tail -n 20 "$T/kub
 ok "the metrics tell of the one that is in use" eventually 20 ttl_is_right
 kubelet_stop
 is $? 0 "SIGTERM: an orderly end"
+
+# ---- the node gets another address ----
+in_ns ip link add e0 type veth peer name e1
+for i in 5 6; do in_ns ip addr add "198.51.100.$i/32" dev e0; done
+in_ns ip link set e1 up
+in_ns ip link set e0 up
+in_ns ip route add default dev e0 src 198.51.100.5
+nsenter --net=/run/netns/"$NS" "$LIBEXEC/coracle-kubelet" --root "$R" --hostname-override n1 --cgroup-root "$CGROUP" --kubeconfig "$conf" \
+    --client-ca-file "$T/pki/ca.crt" --rotate-server-certificates --v 4 >>"$T/kubelet.log" 2>&1 &
+KUBELET_PID=$!
+serving_for() { # serving_for ADDRESS: the cluster's certificate is for it
+    local names
+    names=$(in_ns timeout 5 openssl s_client -connect 127.0.0.1:10250 </dev/null 2>/dev/null | openssl x509 -noout -subject -ext subjectAltName -nameopt RFC2253)
+    [[ $names == *"CN=system:node:n1,O=system:nodes"*"IP Address:$1"* ]]
+}
+has_address() { get /api/v1/nodes/n1 '.status.addresses[]|select(.type=="InternalIP").address' | grep -qx "$1"; }
+ok "without --node-ip the address is the one that the default route has" eventually 40 has_address 198.51.100.5
+ok "... for which there is a serving certificate" eventually 40 serving_for 198.51.100.5 || diag "$(tail -n 10 "$T/kubelet.log")"
+in_ns ip route replace default dev e0 src 198.51.100.6
+ok "when it is another, so is the node's" eventually 40 has_address 198.51.100.6 || diag "$(tail -n 10 "$T/kubelet.log")"
+ok "... and the server's certificate is for it" eventually 40 serving_for 198.51.100.6 || diag "$(tail -n 10 "$T/kubelet.log")"
+host_ip() { pod_is while .status.hostIP 198.51.100.6; }
+ok "... and pods have it" eventually 40 host_ip
+kubelet_stop
+is $? 0 "SIGTERM ends it"
 KUBELET_PID=
 unlike "$(cat "$T/kubelet.log")" "AddressSanitizer|runtime error|LeakSanitizer" "no sanitizer report"
 done_testing
