@@ -2,58 +2,113 @@
 #include "kubelet/cgroups.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <string.h>
 
 #include "base/cgroup.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "kubelet/cgroups_private.h"
 
-struct pod_cgroups {
-    struct cgroups *host;
-    char *top;               /* "/kubepods" below --cgroup-root */
-    int64_t pids, burstable; /* limit of a pod's tasks; shares that are set */
-    char *path;              /* of the last pod_cgroups_path() */
-};
+#define UID_MAX_LEN 128 /* of a pod: pod_decode() */
 
-static int make(const struct pod_cgroups *c, const char *path, int64_t shares, struct error *err)
+static const char *const tiers[] = {
+    [QOS_GUARANTEED] = "", [QOS_BURSTABLE] = "/burstable", [QOS_BEST_EFFORT] = "/besteffort"};
+
+/* The group of kubepods, of a tier ("/burstable"), or of a pod in it ("/burstable/podUID"). */
+static char *group_of(const struct pod_cgroups *c, const char *below)
 {
-    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
-    limits.cpu_shares = shares;
-    int code = cgroup_create(c->host, path, err);
-    return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
+    _cleanup_free_ char *path = str_printf("%s%s", c->prefix, below);
+    if (c->driver != DRIVER_SYSTEMD)
+        return TAKE_PTR(path);
+    _cleanup_free_ char *slice = systemd_slice_of_path(path);
+    return systemd_slice_group(slice, NULL);
 }
 
-int pod_cgroups_new(const char *root, struct pod_cgroups **ret, struct error *err)
+int pod_cgroups_apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
+                      void (*done)(void *arg), void *arg, struct error *err)
+{
+    if (c->driver == DRIVER_SYSTEMD)
+        return slice_apply(c, group, limits, done, arg, err);
+    int code = cgroup_create(c->host, group, err);
+    return code < 0 ? code : cgroup_set(c->host, group, limits, NULL, err);
+}
+
+int pod_cgroups_new(const struct pod_cgroups_options *o, struct pod_cgroups **ret,
+                    struct error *err)
 {
     _cleanup_(pod_cgroups_freep) struct pod_cgroups *c = mem_zalloc(sizeof(*c));
-    size_t len = root ? strlen(root) : 0;
-    while (len && root[len - 1] == '/')
+    size_t len = o->root ? strlen(o->root) : 0;
+    while (len && o->root[len - 1] == '/')
         len--;
-    c->top = str_printf("%.*s/kubepods", (int)len, root ? root : "");
-    _cleanup_free_ char *burstable = str_printf("%s/burstable", c->top);
-    _cleanup_free_ char *best_effort = str_printf("%s/besteffort", c->top);
+    list_init(&c->slices);
+    c->loop = o->loop;
+    c->socket = o->systemd_socket ? str_dup(o->systemd_socket) : NULL;
+    c->prefix = str_printf("%.*s/kubepods", (int)len, o->root ? o->root : "");
+    c->all = (struct cgroup_limits)CGROUP_LIMITS_INIT;
     int code = cgroups_open(NULL, &c->host, err);
-    if (!code)
-        code = make(c, c->top, CGROUP_UNSET, err);
-    if (!code)
-        code = make(c, burstable, CGROUP_UNSET, err);
-    if (!code)
-        code = make(c, best_effort, 2, err);
     if (!code)
         *ret = TAKE_PTR(c);
     return code;
 }
 
-int pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share, int64_t pids,
-                      struct error *err)
+void pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share, int64_t pids)
 {
-    struct cgroup_limits limits = CGROUP_LIMITS_INIT;
     c->pids = pids;
-    limits.memory_limit = share ? share->memory : CGROUP_UNLIMITED;
+    c->all.memory_limit = share ? share->memory : CGROUP_UNLIMITED;
     if (share)
-        limits.cpu_shares = milli_to_shares(share->cpu_milli);
-    return cgroup_set(c->host, c->top, &limits, NULL, err);
+        c->all.cpu_shares = milli_to_shares(share->cpu_milli);
+}
+
+/* What all pods together may have. */
+static int make_top(struct pod_cgroups *c, struct error *err)
+{
+    int code = pod_cgroups_apply(c, c->top, &c->all, NULL, NULL, err);
+    if (code != -EBUSY)
+        return code;
+    /* Pods that run already use more: they run on. */
+    log_warn("pods cannot be held to what is not reserved", "error", error_text(err), NULL);
+    *err = (struct error)ERROR_INIT;
+    return 0;
+}
+
+/* Whether the names of all slices will do. */
+static int check_names(const struct pod_cgroups *c, struct error *err)
+{
+    _cleanup_free_ char *longest =
+        str_printf("%s%s/pod%0*d", c->prefix, tiers[QOS_BEST_EFFORT], UID_MAX_LEN, 0);
+    _cleanup_free_ char *slice = systemd_slice_of_path(longest);
+    _cleanup_free_ char *group = systemd_slice_group(slice, err);
+    return group ? 0 : error_prefix(err, -EINVAL, "cgroupRoot with cgroup driver systemd");
+}
+
+int pod_cgroups_start(struct pod_cgroups *c, bool systemd, struct error *err)
+{
+    if (c->driver != DRIVER_UNKNOWN)
+        return 0;
+    int code = systemd ? check_names(c, err) : 0;
+    if (systemd && !code)
+        code = slices_open(c, err);
+    if (code < 0)
+        return code;
+    c->driver = systemd ? DRIVER_SYSTEMD : DRIVER_CGROUPFS;
+    c->top = group_of(c, "");
+    struct cgroup_limits weak = CGROUP_LIMITS_INIT, none = CGROUP_LIMITS_INIT;
+    weak.cpu_shares = 2;
+    _cleanup_free_ char *burstable = group_of(c, tiers[QOS_BURSTABLE]);
+    _cleanup_free_ char *best_effort = group_of(c, tiers[QOS_BEST_EFFORT]);
+    code = make_top(c, err);
+    if (code >= 0)
+        code = pod_cgroups_apply(c, burstable, &none, NULL, NULL, err);
+    if (code >= 0)
+        code = pod_cgroups_apply(c, best_effort, &weak, NULL, NULL, err);
+    if (code < 0) {
+        c->driver = DRIVER_UNKNOWN;
+        free(c->top);
+        c->top = NULL;
+    }
+    return code < 0 ? code : 0;
 }
 
 void pod_cgroups_weigh(struct pod_cgroups *c, int64_t milli)
@@ -61,10 +116,10 @@ void pod_cgroups_weigh(struct pod_cgroups *c, int64_t milli)
     struct cgroup_limits limits = CGROUP_LIMITS_INIT;
     struct error err = ERROR_INIT;
     limits.cpu_shares = milli_to_shares(milli);
-    if (limits.cpu_shares == c->burstable)
+    if (limits.cpu_shares == c->burstable || c->driver == DRIVER_UNKNOWN)
         return;
-    _cleanup_free_ char *path = str_printf("%s/burstable", c->top);
-    if (cgroup_set(c->host, path, &limits, NULL, &err) < 0)
+    _cleanup_free_ char *path = group_of(c, tiers[QOS_BURSTABLE]);
+    if (pod_cgroups_apply(c, path, &limits, NULL, NULL, &err) < 0)
         log_warn("weight of burstable pods cannot be set", "error", error_text(&err), NULL);
     else
         c->burstable = limits.cpu_shares;
@@ -74,11 +129,20 @@ struct pod_cgroups *pod_cgroups_free(struct pod_cgroups *c)
 {
     if (!c)
         return NULL;
+    slices_close(c);
     cgroups_free(c->host);
+    free(c->prefix);
+    free(c->socket);
     free(c->top);
     free(c->path);
     free(c);
     return NULL;
+}
+
+void pod_cgroups_forget(struct pod_cgroups *c, const void *arg)
+{
+    if (c)
+        slices_forget(c, arg);
 }
 
 const struct cgroups *pod_cgroups_host(const struct pod_cgroups *c)
@@ -88,7 +152,7 @@ const struct cgroups *pod_cgroups_host(const struct pod_cgroups *c)
 
 const char *pod_cgroups_top(const struct pod_cgroups *c)
 {
-    return c->top;
+    return c->top ? c->top : c->prefix;
 }
 
 bool pod_cgroups_unified(const struct pod_cgroups *c)
@@ -98,7 +162,7 @@ bool pod_cgroups_unified(const struct pod_cgroups *c)
 
 bool pod_cgroups_swap(const struct pod_cgroups *c)
 {
-    _cleanup_free_ char *dir = c ? cgroup_dir(c->host, CGROUP_MEMORY, c->top) : NULL;
+    _cleanup_free_ char *dir = c && c->top ? cgroup_dir(c->host, CGROUP_MEMORY, c->top) : NULL;
     _cleanup_free_ char *file =
         dir ? fs_join(dir,
                       pod_cgroups_unified(c) ? "memory.swap.max" : "memory.memsw.limit_in_bytes")
@@ -108,9 +172,9 @@ bool pod_cgroups_swap(const struct pod_cgroups *c)
 
 const char *pod_cgroups_path(struct pod_cgroups *c, const struct pod *pod)
 {
-    static const char *const tiers[] = {"", "/burstable", "/besteffort"};
+    _cleanup_free_ char *below = str_printf("%s/pod%s", tiers[pod->qos], pod->meta.uid);
     free(c->path);
-    c->path = str_printf("%s%s/pod%s", c->top, tiers[pod->qos], pod->meta.uid);
+    c->path = group_of(c, below);
     return c->path;
 }
 
@@ -137,44 +201,74 @@ char *pod_cgroups_container(struct pod_cgroups *c, const struct pod *pod, const 
 }
 
 int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struct pod_resources *r,
-                       struct error *err)
+                       void (*done)(void *arg), void *arg, struct error *err)
 {
-    const char *path = pod_cgroups_path(c, pod);
     struct cgroup_limits limits = CGROUP_LIMITS_INIT;
+    if (c->driver == DRIVER_UNKNOWN)
+        return POD_CGROUPS_PENDING;
     limits.cpu_shares = r->shares;
     limits.cpu_period = 100000;
     limits.cpu_quota = r->quota ? r->quota : CGROUP_UNLIMITED;
     limits.memory_limit = r->memory ? r->memory : CGROUP_UNLIMITED;
     if (c->pids > 0)
         limits.pids_limit = c->pids;
-    int code = cgroup_create(c->host, path, err);
-    return code < 0 ? code : cgroup_set(c->host, path, &limits, NULL, err);
+    return pod_cgroups_apply(c, pod_cgroups_path(c, pod), &limits, done, arg, err);
 }
 
-int pod_cgroups_remove_path(struct pod_cgroups *c, const char *path, struct error *err)
+static int remove_group(struct pod_cgroups *c, const char *path, void (*done)(void *arg), void *arg,
+                        struct error *err)
 {
+    if (c->driver == DRIVER_SYSTEMD)
+        return slice_remove(c, path, done, arg, err);
     int code = cgroup_kill(c->host, path, err);
     return code < 0 ? code : cgroup_remove(c->host, path, err);
 }
 
-int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, struct error *err)
+int pod_cgroups_remove_path(struct pod_cgroups *c, const char *path, struct error *err)
 {
-    return pod_cgroups_remove_path(c, pod_cgroups_path(c, pod), err);
+    return remove_group(c, path, NULL, NULL, err);
+}
+
+int pod_cgroups_remove(struct pod_cgroups *c, const struct pod *pod, void (*done)(void *arg),
+                       void *arg, struct error *err)
+{
+    /* Without a driver there are no groups of this kubelet's; an earlier one's are orphans. */
+    return c->driver == DRIVER_UNKNOWN ? 0
+                                       : remove_group(c, pod_cgroups_path(c, pod), done, arg, err);
+}
+
+/* The uid of a pod from the name of its group: what is between @before and @after. NULL: it is no
+ * pod's. Names of slices have no dashes within a level. */
+static char *uid_of(const char *name, const char *before, const char *after)
+{
+    if (!str_starts(name, before) || !str_ends(name, after) ||
+        strlen(name) <= strlen(before) + strlen(after))
+        return NULL;
+    char *uid = str_ndup(name + strlen(before), strlen(name) - strlen(before) - strlen(after));
+    for (char *p = uid; *after && *p; p++)
+        if (*p == '_')
+            *p = '-';
+    return uid;
 }
 
 void pod_cgroups_each(struct pod_cgroups *c,
                       void (*fn)(const char *uid, const char *path, void *arg), void *arg)
 {
-    static const char *const tiers[] = {"", "/burstable", "/besteffort"};
-    for (size_t i = 0; i < ARRAY_SIZE(tiers); i++) {
-        _cleanup_free_ char *tier = str_printf("%s%s", c->top, tiers[i]);
+    bool slices = c->driver == DRIVER_SYSTEMD;
+    for (size_t i = 0; c->driver != DRIVER_UNKNOWN && i < ARRAY_SIZE(tiers); i++) {
+        _cleanup_free_ char *tier = group_of(c, tiers[i]);
+        const char *last = strrchr(tier, '/') + 1;
+        _cleanup_free_ char *before =
+            slices ? str_printf("%.*s-pod", (int)(strlen(last) - strlen(".slice")), last)
+                   : str_dup("pod");
         char **dirs = NULL;
         (void)cgroup_dirs(c->host, tier, &dirs);
         DIR *d = dirs && dirs[0] ? opendir(dirs[0]) : NULL;
         for (const struct dirent *e; d && (e = readdir(d));) {
             _cleanup_free_ char *path = str_printf("%s/%s", tier, e->d_name);
-            if (str_starts(e->d_name, "pod"))
-                fn(e->d_name + 3, path, arg);
+            _cleanup_free_ char *uid = uid_of(e->d_name, before, slices ? ".slice" : "");
+            if (uid)
+                fn(uid, path, arg);
         }
         if (d)
             (void)closedir(d);

@@ -54,8 +54,8 @@ struct kubelet {
     struct service_cache *services;
     struct http_client *http; /* probes */
     struct pod_manager *pods;
-    struct pod_cgroups *cgroups;       /* NULL: pods get no cgroup of their own */
-    const char *cgroup_driver;         /* of the configuration: for a runtime that does not say */
+    struct pod_cgroups *cgroups; /* NULL: pods get no cgroup of their own */
+    const char *cgroup_driver;   /* of the configuration; NULL or "": whatever the runtime has */
     struct string_list unsafe_sysctls; /* that pods may set all the same */
     struct dns_settings dns;
     const char *resolv_conf; /* path of the host's; NULL: there is none */
@@ -72,7 +72,6 @@ struct kubelet {
     json_t *node_labels;             /* of our Node as the API has it; NULL while not known */
     ARRAY_OF(struct runtime_handler) handlers;
     int64_t swap_capacity;           /* of the node, bytes */
-    bool swap_accounting;            /* control groups have a limit of swap */
     bool limited_swap;               /* burstable pods may have some */
     bool oom_single;                 /* out of memory costs a process, not the container */
     bool node_ready;                 /* the runtime and its network are */

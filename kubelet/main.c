@@ -29,7 +29,7 @@
 
 static struct {
     const char *root, *config, *kubeconfig, *bootstrap, *cert_dir, *hostname, *node_ip;
-    const char *iptables, *labels, *taints;
+    const char *iptables, *labels, *taints, *systemd_socket;
     int verbosity;
     bool help, cleanup;
 } options = {.root = ""};
@@ -48,6 +48,8 @@ static const struct option_def definitions[] = {
     {"hostname-override", 0, OPTION_STRING, &options.hostname, "NAME", "name of this node"},
     {"node-ip", 0, OPTION_STRING, &options.node_ip, "IP",
      "address of this node; two, separated by a comma, for both families"},
+    {"systemd-socket", 0, OPTION_STRING, &options.systemd_socket, "PATH",
+     "where systemd is asked for slices (/run/systemd/private)"},
     {"iptables-variant", 0, OPTION_STRING, &options.iptables, "NAME",
      "flavour of iptables: nft, legacy; auto: the host's default"},
     {"node-labels", 0, OPTION_STRING, &options.labels, "KEY=VALUE,…",
@@ -252,16 +254,10 @@ static int share_node(struct program *p, struct error *err)
         return r;
     k->cgroup_driver = f->cgroup_driver;
     k->swap_capacity = node_meminfo("SwapTotal");
-    k->swap_accounting = pod_cgroups_swap(k->cgroups);
     k->limited_swap = str_eq(f->memory_swap.behavior, "LimitedSwap");
     k->oom_single = f->oom_single.value;
-    r = pod_cgroups_limit(k->cgroups, kubelet_config_enforces_pods(f) ? &pods : NULL,
-                          f->pod_pids_limit, err);
-    if (r != -EBUSY)
-        return r;
-    /* Pods that run already use more: they run on. */
-    log_warn("pods cannot be held to what is not reserved", "error", error_text(err), NULL);
-    *err = (struct error)ERROR_INIT;
+    pod_cgroups_limit(k->cgroups, kubelet_config_enforces_pods(f) ? &pods : NULL,
+                      f->pod_pids_limit);
     return 0;
 }
 
@@ -270,12 +266,14 @@ static int start(struct program *p, struct error *err)
     struct kubelet *k = &p->k;
     k->root = options.root;
     int r = kubelet_config_load(options.config, &p->flags, &p->file, err);
+    const struct pod_cgroups_options groups = {
+        .root = p->file.cgroup_root, .loop = k->loop, .systemd_socket = options.systemd_socket};
     if (r == 0)
         r = make_paths(k, err);
     if (r == 0)
         r = read_identity(k, err);
     if (r == 0)
-        r = pod_cgroups_new(p->file.cgroup_root, &k->cgroups, err);
+        r = pod_cgroups_new(&groups, &k->cgroups, err);
     if (r == 0)
         r = share_node(p, err);
     if (r == 0)
@@ -369,7 +367,8 @@ static int cleanup(struct program *p, struct error *err)
 {
     int r = kubelet_config_load(options.config, &p->flags, &p->file, err);
     if (r == 0)
-        r = kubelet_cleanup(options.root, p->file.cgroup_root, p->journal, err);
+        r = kubelet_cleanup(options.root, p->file.cgroup_root, options.systemd_socket, p->journal,
+                            err);
     kubelet_config_done(&p->file);
     config_flags_done(&p->flags);
     free(p->journal);

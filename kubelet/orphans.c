@@ -289,7 +289,7 @@ static void remove_cgroup(const char *uid, const char *path, void *arg)
     if (s->uid ? !str_eq(uid, s->uid)
                : map_has(s->wanted, uid) || runtime_events_knows(s->o->k->runtime_events, uid))
         return;
-    if (pod_cgroups_remove_path(s->o->k->cgroups, path, &err) < 0)
+    if (pod_cgroups_remove_path(s->o->k->cgroups, path, &err) != 0)
         note_left(s->o, uid);
 }
 

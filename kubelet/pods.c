@@ -344,6 +344,15 @@ void pod_manager_synced(struct pod_manager *m, enum pod_source source)
     check_orphans(m);
 }
 
+void pod_manager_groups_ready(struct pod_manager *m)
+{
+    if (!m)
+        return;
+    pod_manager_weigh(m);
+    pod_manager_kick(m);
+    check_orphans(m);
+}
+
 /* ---- the runtime ---- */
 static void on_sandbox(void *arg, const char *uid, const Runtime__V1__PodSandboxStatus *s)
 {

@@ -25,6 +25,8 @@ void pod_manager_mirror(struct pod_manager *m, struct pod *mirror, bool gone);
 bool pod_manager_is_synced(const struct pod_manager *m);
 /* Something that every worker may be waiting for has happened (services read). */
 void pod_manager_kick(struct pod_manager *m);
+/* Pods can have control groups from now on (pod_cgroups_start()). NULL is harmless. */
+void pod_manager_groups_ready(struct pod_manager *m);
 
 /* The worker of a pod; NULL when there is none. @uid may be NULL. */
 struct pod_worker *pod_manager_find(const struct pod_manager *m, const char *ns, const char *name,

@@ -47,7 +47,7 @@ const struct config_field config_fields[] = {
 
     {"cgroupRoot", CONFIG_TEXT, "\"/\"", "cgroup-root", "PATH", "parent of kubepods"},
     {"cgroupDriver", CONFIG_TEXT, NULL, "cgroup-driver", "NAME",
-     "of a runtime that does not say: cgroupfs or systemd"},
+     "cgroupfs or systemd: what the runtime must have, or has where it does not say"},
     {"enforceNodeAllocatable", CONFIG_LIST, "[\"pods\"]", "enforce-node-allocatable", "NAME",
      "what is held to what is not reserved: pods or none"},
     {"kubeReserved", CONFIG_MAP, NULL, "kube-reserved", "LIST",

@@ -13,8 +13,10 @@
 #include "base/times.h"
 #include "kube/informer.h"
 #include "kube/meta.h"
+#include "kubelet/cgroups.h"
 #include "kubelet/devices/devices.h"
 #include "kubelet/eviction/eviction.h"
+#include "kubelet/pods.h"
 #include "kubelet/runtime/events.h"
 
 #define ASK_FIRST_MS 100   /* until the runtime is ready */
@@ -42,7 +44,8 @@ struct node {
     uint64_t sent_at;
     uint32_t retry_ms;
     bool registered, told_ready, complained;
-    bool driver_known, systemd; /* the runtime's cgroup driver */
+    char *groups_why; /* pods cannot have control groups, or NULL */
+    bool groups_ready;
     void (*ready)(void *arg);
     void *arg;
 };
@@ -204,10 +207,8 @@ static void on_status(void *arg, enum rpc_status status, const char *message,
         why = str_dup("container runtime status is missing");
     else
         read_handlers(n->k, r);
-    if (!why && n->systemd)
-        why =
-            str_dup("the container runtime has the cgroup driver systemd: this kubelet works with "
-                    "cgroupfs only");
+    if (!why && n->groups_why)
+        why = str_dup(n->groups_why);
     if (!why && n->k->shutting_down)
         why = str_dup(SHUTTING_DOWN);
     // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): str_dup never returns NULL
@@ -238,22 +239,43 @@ static void on_version(void *arg, enum rpc_status status, const char *message,
     write_status(n);
 }
 
+/* What the runtime has must be what the configuration names, if it names one. */
+static int start_groups(struct node *n, const char *driver, struct error *err)
+{
+    const char *want = n->k->cgroup_driver;
+    if (want && *want && !str_eq(want, driver))
+        return error_set(err, -EINVAL,
+                         "cgroupDriver: the configuration says %s, the container runtime has %s",
+                         want, driver);
+    return n->k->cgroups ? pod_cgroups_start(n->k->cgroups, str_eq(driver, "systemd"), err) : 0;
+}
+
 /* Older runtimes do not say: then it is what the configuration says. */
-static void on_driver(void *arg, enum rpc_status status, const char *message,
+static void on_driver(void *arg, enum rpc_status status, _unused_ const char *message,
                       const ProtobufCMessage *response)
 {
     struct node *n = arg;
     const Runtime__V1__RuntimeConfigResponse *r = (const void *)response;
-    (void)message;
+    const char *driver = n->k->cgroup_driver;
+    struct error err = ERROR_INIT;
     n->driver_call = NULL;
     if (status != RPC_OK && status != RPC_UNIMPLEMENTED)
         return;
-    n->driver_known = true;
-    n->systemd = status == RPC_OK
-                     ? r->linux && r->linux->cgroup_driver == RUNTIME__V1__CGROUP_DRIVER__SYSTEMD
-                     : str_eq(n->k->cgroup_driver, "systemd");
-    if (n->systemd)
+    if (status == RPC_OK)
+        driver = r->linux && r->linux->cgroup_driver == RUNTIME__V1__CGROUP_DRIVER__SYSTEMD
+                     ? "systemd"
+                     : "cgroupfs";
+    n->groups_ready = start_groups(n, driver && *driver ? driver : "cgroupfs", &err) == 0;
+    const char *why = n->groups_ready ? NULL : error_text(&err);
+    if (!str_eq(why, n->groups_why)) {
+        if (why)
+            log_error("pods cannot have control groups", "error", why, NULL);
+        free(n->groups_why);
+        n->groups_why = why ? str_dup(why) : NULL;
         loop_timer_set(&n->ask, 0);
+    }
+    if (n->groups_ready)
+        pod_manager_groups_ready(n->k->pods);
 }
 
 static void on_ask(void *arg)
@@ -266,7 +288,7 @@ static void on_ask(void *arg)
     if (!n->runtime_version && !n->version_call)
         n->version_call =
             runtime_call(n->k->runtime, CRI_VERSION, &version.base, 5000, on_version, n);
-    if (!n->driver_known && !n->driver_call)
+    if (!n->groups_ready && !n->driver_call)
         n->driver_call =
             runtime_call(n->k->runtime, CRI_RUNTIME_CONFIG, &driver.base, 5000, on_driver, n);
     if (!n->status_call)
@@ -505,6 +527,7 @@ struct node *node_free(struct node *n)
     loop_timer_done(&n->ask);
     loop_timer_done(&n->write);
     free(n->runtime_version);
+    free(n->groups_why);
     free(n->why);
     free(n->cidr);
     free(n->sent);

@@ -132,7 +132,7 @@ static int set_cgroup(struct pod_worker *w, const struct pod_resources *r, struc
     if (r->shares == w->applied.shares && r->quota == w->applied.quota &&
         r->memory == w->applied.memory)
         return 0;
-    int code = w->k->cgroups ? pod_cgroups_ensure(w->k->cgroups, w->pod, r, err) : 0;
+    int code = worker_make_group(w, r, err);
     if (!code)
         w->applied = *r;
     return code;
@@ -177,6 +177,8 @@ bool worker_sync_resize(struct pod_worker *w)
         resize_failed(w, error_text(&err));
         return false;
     }
+    if (code > 0)
+        return false; /* kicked when the group has them */
     if (!behind && w->resizing) {
         w->resizing = false;
         set_text(&w->resize_error, NULL);

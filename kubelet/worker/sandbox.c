@@ -25,7 +25,7 @@ void worker_fill_request(struct pod_worker *w, struct request_context *ctx)
         .memory_capacity = k->capacity.memory,
         .swap_capacity = k->swap_capacity,
         .unified_cgroups = pod_cgroups_unified(k->cgroups),
-        .swap_accounting = k->swap_accounting,
+        .swap_accounting = pod_cgroups_swap(k->cgroups),
         .limited_swap = k->limited_swap,
         .oom_single = k->oom_single,
         .seccomp_default = k->seccomp_default,

@@ -328,7 +328,7 @@ static void on_torn_down(void *arg, int code, const char *error)
     worker_kick(w);
 }
 
-/* Volumes, cgroup, logs. 0 when all is gone, VOLUME_E_PENDING, -errno. */
+/* Volumes, cgroup, logs. 0 when all is gone, 1 while something is under way, -errno. */
 static int remove_host_side(struct pod_worker *w, struct error *err)
 {
     int code = 0;
@@ -341,8 +341,8 @@ static int remove_host_side(struct pod_worker *w, struct error *err)
         w->volumes_ready = w->volumes_current = false;
         code = volumes_teardown(w->k, dir, on_torn_down, w, &w->teardown, err);
     }
-    if (!code && w->k->cgroups)
-        code = pod_cgroups_remove(w->k->cgroups, w->pod, err);
+    if (!code)
+        code = worker_remove_group(w, err);
     if (!code && w->stage == WORKER_CLEAN)
         worker_remove_files(w);
     return code;

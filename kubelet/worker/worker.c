@@ -181,6 +181,7 @@ struct pod_worker *worker_free(struct pod_worker *w)
     worker_cancel_removals(w);
     kube_call_cancel(w->handler_call);
     w->devices = device_request_cancel(w->devices);
+    pod_cgroups_forget(w->k->cgroups, w);
     runtime_cancel(w->k->runtime, &w->call);
     w->status = status_writer_free(w->status);
     w->teardown = volume_teardown_cancel(w->teardown);
@@ -316,6 +317,21 @@ static void sync_volumes(struct pod_worker *w)
         w->volume_failures = 0;
 }
 
+static void on_group(void *arg)
+{
+    worker_kick(arg);
+}
+
+int worker_make_group(struct pod_worker *w, const struct pod_resources *r, struct error *err)
+{
+    return w->k->cgroups ? pod_cgroups_ensure(w->k->cgroups, w->pod, r, on_group, w, err) : 0;
+}
+
+int worker_remove_group(struct pod_worker *w, struct error *err)
+{
+    return w->k->cgroups ? pod_cgroups_remove(w->k->cgroups, w->pod, on_group, w, err) : 0;
+}
+
 static bool prepare(struct pod_worker *w)
 {
     struct error err = ERROR_INIT;
@@ -331,8 +347,10 @@ static bool prepare(struct pod_worker *w)
     int code = worker_make_dirs(w, &err);
     if (!code && host_users->set && !host_users->value)
         code = userns_ids(w->k->pods_dir, w->pod->meta.uid, &w->ids, &err);
-    if (!code && w->k->cgroups)
-        code = pod_cgroups_ensure(w->k->cgroups, w->pod, &w->applied, &err);
+    if (!code)
+        code = worker_make_group(w, &w->applied, &err);
+    if (code > 0)
+        return false; /* kicked when the group is there */
     if (code < 0) {
         kubelet_event(w->k, w->pod, NULL, "Warning", "FailedCreatePodContainer",
                       "unable to prepare the pod: %s", error_text(&err));

@@ -206,6 +206,11 @@ void slot_wait(struct container_slot *s, const char *reason, const char *message
 /* Begins or follows up probing of the current run. */
 void slot_probe(struct container_slot *s);
 
+/* The pod's control group, as pod_cgroups_ensure() and pod_cgroups_remove(): the worker is kicked
+ * when what is under way is over. 0 where pods have none. */
+int worker_make_group(struct pod_worker *w, const struct pod_resources *r, struct error *err);
+int worker_remove_group(struct pod_worker *w, struct error *err);
+
 /* ---- resize.c ---- */
 
 /* Sets aside what @pod, a new version, asks for, if the node has it. Returns a reference to what

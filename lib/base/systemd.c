@@ -35,8 +35,9 @@ struct systemd_job {
     struct systemd *sd;
     char *what; /* "start x.scope" */
     bool stop;
-    sd_bus_slot *slot; /* of the call, until it is answered */
-    char *object;      /* of the job, once known */
+    struct systemd_slice slice; /* of a start of one, until it is known not to be there; name */
+    sd_bus_slot *slot;          /* of the call, until it is answered */
+    char *object;               /* of the job, once known */
     struct loop_timer deadline;
     struct error err;
     systemd_done_fn *done; /* NULL: forgotten */
@@ -50,6 +51,7 @@ static void job_free(struct systemd_job *job)
     (void)sd_bus_slot_unref(job->slot);
     free(job->object);
     free(job->what);
+    free((char *)(uintptr_t)job->slice.name);
     free(job);
 }
 
@@ -190,10 +192,10 @@ struct systemd *systemd_free(struct systemd *sd)
 {
     if (!sd)
         return NULL;
-    while (!list_empty(&sd->jobs))
-        job_free(LIST_ENTRY(sd->jobs.next, struct systemd_job, entry));
-    while (!list_empty(&sd->finished))
-        job_free(LIST_ENTRY(sd->finished.next, struct systemd_job, entry));
+    LIST_FOR_EACH(e, &sd->jobs)
+        job_free(LIST_ENTRY(e, struct systemd_job, entry));
+    LIST_FOR_EACH(e, &sd->finished)
+        job_free(LIST_ENTRY(e, struct systemd_job, entry));
     disconnect(sd);
     bus_done(&sd->bus);
     loop_timer_done(&sd->linger);
@@ -215,6 +217,8 @@ static int code_of(const sd_bus_error *e)
     return code ? -code : -EIO;
 }
 
+static void change_slice(struct systemd_job *job);
+
 /* The job that was queued, or why none was. */
 static int on_answer(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
 {
@@ -226,6 +230,8 @@ static int on_answer(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
         finish(job, -ECONNRESET, "the connection broke");
     else if (e && job->stop && code_of(e) == -ENOENT)
         finish(job, 0, NULL);
+    else if (e && job->slice.name && code_of(e) == -EEXIST)
+        change_slice(job);
     else if (e)
         finish(job, code_of(e), e->message ? e->message : e->name);
     else if (sd_bus_message_read(m, "o", &object) < 0)
@@ -308,6 +314,106 @@ struct systemd_job *systemd_start_scope(struct systemd *sd, const struct systemd
     if (m && r >= 0)
         r = sd_bus_message_append(m, "a(sa(sv))", 0);
     return submit(sd, m, r, &err, "start", scope->name, done, arg);
+}
+
+/* ---- slices: StartTransientUnit; where there is one, SetUnitProperties and StartUnit ---- */
+
+static int append_limits(sd_bus_message *m, const struct systemd_slice *s)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } limits[] = {
+        {s->unified ? "CPUWeight" : "CPUShares", s->cpu},
+        {"CPUQuotaPerSecUSec", s->cpu_quota},
+        {s->unified ? "MemoryMax" : "MemoryLimit", s->memory},
+        {"TasksMax", s->tasks},
+    };
+    int r = 0;
+    for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(limits); i++)
+        if (limits[i].value)
+            r = sd_bus_message_append(m, "(sv)", limits[i].name, "t", limits[i].value);
+    return r;
+}
+
+static sd_bus_message *new_call(struct systemd_job *job, const char *method, int *code)
+{
+    sd_bus_message *m = NULL;
+    *code = sd_bus_message_new_method_call(job->sd->bus.bus, &m, SERVICE, OBJECT, MANAGER, method);
+    return m;
+}
+
+/* The next call of a job whose last one was answered. Takes @m. */
+static void call_next(struct systemd_job *job, sd_bus_message *m, int code,
+                      sd_bus_message_handler_t answered)
+{
+    if (code >= 0)
+        code = sd_bus_call_async(job->sd->bus.bus, &job->slot, m, answered, job,
+                                 (uint64_t)JOB_MS * 1000);
+    if (code < 0)
+        finish(job, code, strerror(-code));
+    (void)sd_bus_message_unref(m);
+}
+
+/* It has its limits; it may have been stopped. */
+static int on_changed(sd_bus_message *m, void *arg, _unused_ sd_bus_error *error)
+{
+    struct systemd_job *job = arg;
+    const sd_bus_error *e = sd_bus_message_get_error(m);
+    int r;
+    job->slot = sd_bus_slot_unref(job->slot);
+    if (e) {
+        finish(job, code_of(e), e->message ? e->message : e->name);
+        return 0;
+    }
+    _cleanup_free_ char *name = (char *)(uintptr_t)job->slice.name;
+    job->slice.name = NULL;
+    sd_bus_message *call = new_call(job, "StartUnit", &r);
+    if (r >= 0)
+        r = sd_bus_message_append(call, "ss", name, "replace");
+    call_next(job, call, r, on_answer);
+    return 0;
+}
+
+static void change_slice(struct systemd_job *job)
+{
+    int r;
+    sd_bus_message *m = new_call(job, "SetUnitProperties", &r);
+    if (r >= 0)
+        r = sd_bus_message_append(m, "sb", job->slice.name, 1);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(sv)");
+    if (r >= 0)
+        r = append_limits(m, &job->slice);
+    if (r >= 0)
+        r = sd_bus_message_close_container(m);
+    call_next(job, m, r, on_changed);
+}
+
+struct systemd_job *systemd_start_slice(struct systemd *sd, const struct systemd_slice *slice,
+                                        systemd_done_fn *done, void *arg)
+{
+    struct error err = ERROR_INIT;
+    sd_bus_message *m = begin(sd, "StartTransientUnit", &err);
+    int r = m ? sd_bus_message_append(m, "ss", slice->name, "fail") : 0;
+    if (m && r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "(sv)");
+    if (m && r >= 0)
+        r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)(sv)", "Description", "s",
+                                  slice->description, "DefaultDependencies", "b", 0,
+                                  "CPUAccounting", "b", 1, "MemoryAccounting", "b", 1,
+                                  "TasksAccounting", "b", 1, "IOAccounting", "b", 1);
+    if (m && r >= 0)
+        r = append_limits(m, slice);
+    if (m && r >= 0)
+        r = sd_bus_message_close_container(m);
+    if (m && r >= 0)
+        r = sd_bus_message_append(m, "a(sa(sv))", 0);
+    struct systemd_job *job = submit(sd, m, r, &err, "start", slice->name, done, arg);
+    job->slice = *slice;
+    job->slice.name = str_dup(slice->name);
+    job->slice.description = NULL;
+    return job;
 }
 
 struct systemd_job *systemd_stop_unit(struct systemd *sd, const char *name, systemd_done_fn *done,

@@ -53,6 +53,21 @@ struct systemd_scope {
  * on, the number of tasks is not limited. -EEXIST when there is one of that name. */
 struct systemd_job *systemd_start_scope(struct systemd *sd, const struct systemd_scope *scope,
                                         systemd_done_fn *done, void *arg);
+struct systemd_slice {
+    const char *name; /* "a-b.slice" */
+    const char *description;
+    /* The host has cgroup v2 alone: limits go by its names, CPUWeight and MemoryMax; else by
+     * those of v1, CPUShares and MemoryLimit. */
+    bool unified;
+    /* Each: 0 as it is, UINT64_MAX no limit (of @cpu: the default). */
+    uint64_t cpu;       /* weight, or shares */
+    uint64_t cpu_quota; /* microseconds per second */
+    uint64_t memory;    /* bytes */
+    uint64_t tasks;
+};
+/* Starts a slice with these limits, or gives them to the one that there is. Accounting is on. */
+struct systemd_job *systemd_start_slice(struct systemd *sd, const struct systemd_slice *slice,
+                                        systemd_done_fn *done, void *arg);
 /* Stops a unit: what is left in it is killed. One that is not there is success. */
 struct systemd_job *systemd_stop_unit(struct systemd *sd, const char *name, systemd_done_fn *done,
                                       void *arg);

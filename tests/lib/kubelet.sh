@@ -5,6 +5,7 @@
 #   node_up             the runtime with the image localhost/bb:1 (busybox)
 #   kubelet_start [FLAG…], kubelet_stop, kubelet_kill9
 #   cri …               the CRI test client
+# CRI_FLAGS, an array: more flags of coracle-cri.
 . "$TOP/tests/lib/images.sh"
 [ "$(id -u)" = 0 ] || skip_all "needs root"
 for tool in jq curl openssl; do command -v $tool >/dev/null || skip_all "$tool is not installed"; done
@@ -15,11 +16,12 @@ LIBEXEC=$B/libexec/coracle
 MANIFESTS=$R/etc/kubernetes/manifests
 export CRI_SOCKET=$R/run/coracle/cri.sock
 CRI_PID='' KUBELET_PID=''
+declare -p CRI_FLAGS >/dev/null 2>&1 || CRI_FLAGS=()
 
 in_ns() { nsenter --net="/run/netns/$NS" "$@"; }
 cri() { "$B/tests/bin/cri-client" "$@"; }
 cri_start() {
-    nsenter --net="/run/netns/$NS" "$LIBEXEC/coracle-cri" --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" >>"$T/cri.log" 2>&1 &
+    nsenter --net="/run/netns/$NS" "$LIBEXEC/coracle-cri" --root "$R" --pod-cidr 10.99.0.0/24 --cgroup-root "$CGROUP" "${CRI_FLAGS[@]}" >>"$T/cri.log" 2>&1 &
     CRI_PID=$!
     eventually 20 cri version || { sed 's/^/# /' "$T/cri.log" >&2; bail "coracle-cri does not serve"; }
 }

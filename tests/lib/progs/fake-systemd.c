@@ -1,16 +1,18 @@
 /*
  * As much of systemd's manager as a cgroup driver needs, on a socket of the tests' own: transient
  * scopes that are directories of the host's hierarchies, end with their last process, and are
- * stopped.
+ * stopped; and slices, which stay until they are stopped.
  *
  *   fake-systemd SOCKET LOG
  *
  * LOG gets a line for each call, and for each scope that ended by itself:
  *   start NAME slice=… delegate=0|1 pid=…      stop NAME      gone NAME
+ *   slice NAME LIMIT=… …      set NAME LIMIT=… …
  * LOG.fail, while it is there, says what becomes of starts: a job's result ("failed"), "refuse",
  * "close" (the connection) or "hang".
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +37,7 @@ struct fake {
     FILE *log;
     char *fail_file;
     struct map scopes; /* name → its group */
+    struct map slices; /* the same */
     struct {
         sd_bus *bus;
         uint32_t job; /* over, to be told after the answer; 0: none */
@@ -80,12 +83,14 @@ struct properties {
     char *slice;
     bool delegate;
     uint32_t pid;
+    struct strbuf limits; /* " NAME=…", of the unsigned ones */
 };
 
 static int read_property(sd_bus_message *m, struct properties *p)
 {
-    const char *name, *text;
+    const char *name, *text, *contents;
     const void *pids;
+    uint64_t number;
     size_t size;
     int yes, r = sd_bus_message_enter_container(m, 'r', "sv");
     if (r <= 0)
@@ -101,8 +106,11 @@ static int read_property(sd_bus_message *m, struct properties *p)
                (r = sd_bus_message_read_array(m, 'u', &pids, &size)) >= 0 && size >= 4) {
         p->pid = *(const uint32_t *)pids;
         r = sd_bus_message_exit_container(m);
-    } else if (r >= 0) {
-        r = sd_bus_message_skip(m, "v");
+    } else if (r >= 0 && (r = sd_bus_message_peek_type(m, NULL, &contents)) >= 0) {
+        if (str_eq(contents, "t") && (r = sd_bus_message_read(m, "v", "t", &number)) >= 0)
+            strbuf_addf(&p->limits, " %s=%" PRIu64, name, number);
+        else if (r >= 0)
+            r = sd_bus_message_skip(m, "v");
     }
     return r < 0 ? r : sd_bus_message_exit_container(m) < 0 ? -EBADMSG : 1;
 }
@@ -118,6 +126,18 @@ static bool told_to_fail(struct fake *f, char text[16])
     return true;
 }
 
+static int start_slice(struct fake *f, sd_bus_message *m, const char *name, sd_bus_error *error)
+{
+    struct error err = ERROR_INIT;
+    char *group = systemd_slice_group(name, &err);
+    if (!group || cgroup_create(f->cgs, group, &err) < 0) {
+        free(group);
+        return sd_bus_error_setf(error, SD_BUS_ERROR_FAILED, "%s", err.text);
+    }
+    map_set(&f->slices, name, group);
+    return queue_job(f, m, name, "done");
+}
+
 static int start(struct fake *f, sd_bus_message *m, const char *name, const struct properties *p,
                  sd_bus_error *error)
 {
@@ -130,9 +150,11 @@ static int start(struct fake *f, sd_bus_message *m, const char *name, const stru
             f->conns[conn_of(f, m)].close = true;
         return str_eq(fail, "close") || str_eq(fail, "hang") ? 1 : queue_job(f, m, name, fail);
     }
-    if (map_has(&f->scopes, name))
+    if (map_has(&f->scopes, name) || map_has(&f->slices, name))
         return sd_bus_error_setf(error, "org.freedesktop.systemd1.UnitExists",
                                  "Unit %s was already loaded", name);
+    if (str_ends(name, ".slice"))
+        return start_slice(f, m, name, error);
     _cleanup_free_ char *slice = systemd_slice_group(p->slice ? p->slice : "", &err);
     if (!slice || !p->pid || !p->delegate)
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "bad properties: %s", err.text);
@@ -150,18 +172,53 @@ static int on_start(sd_bus_message *m, void *arg, sd_bus_error *error)
 {
     struct fake *f = arg;
     const char *name, *mode;
-    struct properties p = {.pid = 0};
+    struct properties p = {.limits = STRBUF_INIT};
     int r = sd_bus_message_read(m, "ss", &name, &mode);
     if (r >= 0)
         r = sd_bus_message_enter_container(m, 'a', "(sv)");
     while (r >= 0 && (r = read_property(m, &p)) > 0)
         ;
     if (r >= 0) {
-        note(f, "start %s slice=%s delegate=%d pid=%u", name, p.slice, p.delegate, p.pid);
+        if (str_ends(name, ".slice"))
+            note(f, "slice %s%s", name, strbuf_text(&p.limits));
+        else
+            note(f, "start %s slice=%s delegate=%d pid=%u", name, p.slice, p.delegate, p.pid);
         r = start(f, m, name, &p, error);
     }
     free(p.slice);
+    strbuf_done(&p.limits);
     return r;
+}
+
+static int on_set(sd_bus_message *m, void *arg, sd_bus_error *error)
+{
+    struct fake *f = arg;
+    const char *name;
+    int runtime;
+    struct properties p = {.limits = STRBUF_INIT};
+    int r = sd_bus_message_read(m, "sb", &name, &runtime);
+    if (r >= 0)
+        r = sd_bus_message_enter_container(m, 'a', "(sv)");
+    while (r >= 0 && (r = read_property(m, &p)) > 0)
+        ;
+    if (r >= 0) {
+        note(f, "set %s%s", name, strbuf_text(&p.limits));
+        r = map_has(&f->slices, name)
+                ? sd_bus_reply_method_return(m, "")
+                : sd_bus_error_setf(error, "org.freedesktop.systemd1.NoSuchUnit",
+                                    "Unit %s not loaded.", name);
+    }
+    free(p.slice);
+    strbuf_done(&p.limits);
+    return r;
+}
+
+static int on_start_again(sd_bus_message *m, void *arg, sd_bus_error *error)
+{
+    struct fake *f = arg;
+    const char *name, *mode;
+    int r = sd_bus_message_read(m, "ss", &name, &mode);
+    return r < 0 ? r : start_slice(f, m, name, error);
 }
 
 static bool is_empty(const struct fake *f, const char *group)
@@ -181,7 +238,8 @@ static int on_stop(sd_bus_message *m, void *arg, sd_bus_error *error)
     if (r < 0)
         return r;
     note(f, "stop %s", name);
-    const char *group = map_get(&f->scopes, name);
+    struct map *units = str_ends(name, ".slice") ? &f->slices : &f->scopes;
+    const char *group = map_get(units, name);
     if (!group)
         return sd_bus_error_setf(error, "org.freedesktop.systemd1.NoSuchUnit",
                                  "Unit %s not loaded.", name);
@@ -191,7 +249,7 @@ static int on_stop(sd_bus_message *m, void *arg, sd_bus_error *error)
     }
     (void)cgroup_remove(f->cgs, group, NULL);
     r = queue_job(f, m, name, "done");
-    map_remove(&f->scopes, name);
+    map_remove(units, name);
     return r;
 }
 
@@ -218,6 +276,8 @@ static const sd_bus_vtable vtable[] = {
     SD_BUS_PROPERTY("Version", "s", get_version, 0, 0),
     SD_BUS_METHOD("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", on_start,
                   SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("StartUnit", "ss", "o", on_start_again, SD_BUS_VTABLE_UNPRIVILEGED),
+    SD_BUS_METHOD("SetUnitProperties", "sba(sv)", "", on_set, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_METHOD("StopUnit", "ss", "o", on_stop, SD_BUS_VTABLE_UNPRIVILEGED),
     SD_BUS_SIGNAL("JobRemoved", "uoss", 0),
     SD_BUS_VTABLE_END,
@@ -267,7 +327,7 @@ static void serve(struct fake *f, size_t i)
 
 int main(int argc, char **argv)
 {
-    struct fake f = {.scopes = MAP_INIT(free)};
+    struct fake f = {.scopes = MAP_INIT(free), .slices = MAP_INIT(free)};
     struct error err = ERROR_INIT;
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     if (argc != 3 || strlen(argv[1]) >= sizeof(addr.sun_path) ||
