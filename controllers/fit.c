@@ -3,11 +3,13 @@
 
 #include <errno.h>
 
+#include "kube/quantity.h"
 #include "kube/selector.h"
 
 /* What the pods of a node ask for together. */
 struct usage {
     int64_t cpu_milli, memory, pods;
+    int64_t *more;    /* of each resource in names_of() the pod that is to be placed */
     int64_t siblings; /* pods of the same controller as the one to be placed */
     bool port_taken;
 };
@@ -43,10 +45,39 @@ static bool same_controller(const struct pod *a, const struct pod *b)
     return x && y && str_eq(x->uid, y->uid);
 }
 
-/* node name → struct usage */
-static struct map measure(const struct pod *p, const struct map *pods, const struct map *assumed)
+static void usage_free(void *value)
 {
-    struct map usage = MAP_INIT(free);
+    struct usage *u = value;
+    free(u->more);
+    free(u);
+}
+
+static void add_names(struct string_list *names, const struct string_map *requests)
+{
+    for (size_t i = 0; i < requests->count; i++) {
+        const char *name = requests->items[i].key;
+        if (!str_eq(name, "cpu") && !str_eq(name, "memory") && !string_list_has(names, name))
+            string_list_add(names, name);
+    }
+}
+
+/* What the pod asks for beside cpu and memory: ephemeral storage, huge pages, devices. */
+static struct string_list names_of(const struct pod *p)
+{
+    struct string_list names = {.count = 0};
+    for (size_t i = 0; i < p->containers.count; i++)
+        add_names(&names, &p->containers.items[i].requests);
+    for (size_t i = 0; i < p->init_containers.count; i++)
+        add_names(&names, &p->init_containers.items[i].requests);
+    add_names(&names, &p->overhead);
+    return names;
+}
+
+/* node name → struct usage */
+static struct map measure(const struct pod *p, const struct string_list *names,
+                          const struct map *pods, const struct map *assumed)
+{
+    struct map usage = MAP_INIT(usage_free);
     MAP_FOR_EACH(e, pods) {
         const struct pod *other = map_value(e);
         const char *node = node_of(other, assumed);
@@ -55,10 +86,13 @@ static struct map measure(const struct pod *p, const struct map *pods, const str
         struct usage *u = map_get(&usage, node);
         if (!u) {
             u = mem_zalloc(sizeof(*u));
+            u->more = mem_zalloc((names->count + 1) * sizeof(*u->more));
             map_set(&usage, node, u);
         }
         u->cpu_milli += other->cpu_milli;
         u->memory += other->memory;
+        for (size_t i = 0; i < names->count; i++)
+            u->more[i] += pod_resource_request(other, names->items[i]);
         u->pods++;
         u->siblings += same_controller(p, other);
         u->port_taken = u->port_taken || ports_clash(p, other);
@@ -108,9 +142,27 @@ static bool affinity_matches(const struct pod *p, const struct node *n)
            node_selector_matches(p->node_affinity, n->meta.labels, n->meta.name);
 }
 
+/* The first resource that there is too little of; NULL when the node has all. */
+static const char *lacking(const struct pod *p, const struct string_list *names,
+                           const struct node *n, const struct usage *u)
+{
+    if (p->cpu_milli && u->cpu_milli + p->cpu_milli > n->cpu_milli)
+        return "cpu";
+    if (p->memory && u->memory + p->memory > n->memory)
+        return "memory";
+    for (size_t i = 0; i < names->count; i++) {
+        const char *name = names->items[i];
+        int64_t wanted = pod_resource_request(p, name), used = u->more ? u->more[i] : 0;
+        int64_t has = quantity_text_value(string_map_get(&n->allocatable, name), 0);
+        if (wanted > 0 && wanted > has - used)
+            return name;
+    }
+    return NULL;
+}
+
 /* Why the node does not do; NULL when it does. The caller frees. */
-static char *refusal(const struct pod *p, const struct node *n, const struct usage *u,
-                     const struct volume_view *view)
+static char *refusal(const struct pod *p, const struct string_list *names, const struct node *n,
+                     const struct usage *u, const struct volume_view *view)
 {
     static const struct taint unschedulable = {
         .key = (char *)(uintptr_t) "node.kubernetes.io/unschedulable",
@@ -128,10 +180,9 @@ static char *refusal(const struct pod *p, const struct node *n, const struct usa
         return str_dup("node(s) didn't have free ports for the requested pod ports");
     if (u->pods + 1 > n->pods)
         return str_dup("Too many pods");
-    if (p->cpu_milli && u->cpu_milli + p->cpu_milli > n->cpu_milli)
-        return str_dup("Insufficient cpu");
-    if (p->memory && u->memory + p->memory > n->memory)
-        return str_dup("Insufficient memory");
+    const char *resource = lacking(p, names, n, u);
+    if (resource)
+        return str_printf("Insufficient %s", resource);
     const char *volumes = pod_claims_refusal(p, n, view);
     return volumes ? str_dup(volumes) : NULL;
 }
@@ -151,7 +202,8 @@ const struct node *fit_choose(const struct pod *p, const struct map *nodes, cons
                               struct strbuf *why)
 {
     static const struct usage nothing;
-    struct map usage = measure(p, pods, assumed);
+    _cleanup_(string_list_done) struct string_list names = names_of(p);
+    struct map usage = measure(p, &names, pods, assumed);
     struct map reasons = MAP_INIT(free); /* text → how many nodes, as int * */
     const struct node *best = NULL;
     int64_t best_score = 0;
@@ -165,7 +217,7 @@ const struct node *fit_choose(const struct pod *p, const struct map *nodes, cons
         const struct node *n = map_value(e);
         const struct usage *u = map_get(&usage, n->meta.name);
         u = u ? u : &nothing;
-        _cleanup_free_ char *reason = refusal(p, n, u, view);
+        _cleanup_free_ char *reason = refusal(p, &names, n, u, view);
         if (reason) {
             int *count = map_get(&reasons, reason);
             if (!count) {
@@ -199,10 +251,18 @@ const struct node *fit_choose(const struct pod *p, const struct map *nodes, cons
     return best;
 }
 
+static bool same_map(const struct string_map *a, const struct string_map *b)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (!str_eq(string_map_get(b, a->items[i].key), a->items[i].value))
+            return false;
+    return a->count == b->count;
+}
+
 bool fit_node_changed(const struct node *a, const struct node *b)
 {
-    if (a->unschedulable != b->unschedulable || a->cpu_milli != b->cpu_milli ||
-        a->memory != b->memory || a->pods != b->pods || a->taints.count != b->taints.count ||
+    if (a->unschedulable != b->unschedulable || !same_map(&a->allocatable, &b->allocatable) ||
+        a->taints.count != b->taints.count ||
         condition_true(&a->conditions, "Ready") != condition_true(&b->conditions, "Ready") ||
         !json_equal(a->meta.labels, b->meta.labels))
         return true;

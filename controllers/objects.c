@@ -413,11 +413,16 @@ static int64_t effective(const struct pod *p, const char *resource,
     return larger(running + sidecars, init) + value(string_map_get(&p->overhead, resource), 0);
 }
 
+int64_t pod_resource_request(const struct pod *p, const char *resource)
+{
+    return effective(p, resource, quantity_text_value);
+}
+
 void pod_complete(void *pod)
 {
     struct pod *p = pod;
     p->cpu_milli = effective(p, "cpu", quantity_text_milli);
-    p->memory = effective(p, "memory", quantity_text_value);
+    p->memory = pod_resource_request(p, "memory");
 }
 
 void node_complete(void *node)

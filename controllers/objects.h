@@ -64,6 +64,8 @@ struct pod {
     /* computed after decoding */
     int64_t cpu_milli, memory; /* effective requests */
 };
+/* The effective request of a resource, whole units. */
+int64_t pod_resource_request(const struct pod *p, const char *resource);
 bool pod_is_finished(const struct pod *p); /* Succeeded or Failed */
 bool pod_is_ready(const struct pod *p);
 /* When the pod became Ready, in nanoseconds; 0 when it is not. */

@@ -115,6 +115,42 @@ static void pods_go_where_there_is_room(_unused_ void **state)
     world_done(&w);
 }
 
+#define GPUS(name, node, n)                                                                      \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"d\",\"uid\":\"u-" name                 \
+    "\"},\"spec\":{\"nodeName\":\"" node "\",\"initContainers\":[{\"resources\":{\"requests\":{" \
+    "\"example.com/gpu\":\"1\"}}}],\"containers\":[{\"resources\":{\"requests\":{"               \
+    "\"cpu\":\"1m\",\"example.com/gpu\":\"" n "\"}}}]}}"
+
+/* Devices, huge pages, storage: whatever nodes say that they have. */
+static void resources_of_every_name_count(_unused_ void **state)
+{
+    struct world w = WORLD;
+    struct node *before = make_node("a", "");
+    map_set(&w.nodes, "a", make_node("a", ""));
+    struct pod *p = make_pod(GPUS("p", "", "2")), *none = make_pod(GPUS("q", "", "0"));
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data, "0/1 nodes are available: 1 Insufficient example.com/gpu.");
+    struct node *b = make_node("b", "");
+    b->allocatable.items =
+        mem_grow(b->allocatable.items, b->allocatable.count + 1, sizeof(*b->allocatable.items));
+    b->allocatable.items[b->allocatable.count++] =
+        (struct string_pair){str_dup("example.com/gpu"), str_dup("3")};
+    map_set(&w.nodes, "b", b);
+    assert_true(fit_node_changed(before, b));
+    assert_false(fit_node_changed(before, map_get(&w.nodes, "a")));
+    assert_string_equal(choose(&w, p), "b");
+    assert_string_equal(choose(&w, none), "b"); /* its init container wants one */
+    map_set(&w.pods, "d/x", make_pod(GPUS("x", "b", "1")));
+    assert_string_equal(choose(&w, p), "b");
+    map_set(&w.pods, "d/y", make_pod(GPUS("y", "b", "1")));
+    assert_null(choose(&w, p));
+    assert_string_equal(w.why.data, "0/2 nodes are available: 2 Insufficient example.com/gpu.");
+    pod_free(p);
+    pod_free(none);
+    node_free(before);
+    world_done(&w);
+}
+
 static void nodes_refuse_with_a_reason(_unused_ void **state)
 {
     struct world w = WORLD;
@@ -443,6 +479,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pods_go_where_there_is_room),
         cmocka_unit_test(nodes_refuse_with_a_reason),
+        cmocka_unit_test(resources_of_every_name_count),
         cmocka_unit_test(node_affinity_and_host_ports),
         cmocka_unit_test(claims_get_the_smallest_volume_that_suits),
         cmocka_unit_test(pods_go_where_their_volumes_are),
