@@ -26,8 +26,8 @@ static char *group_of(const struct pod_cgroups *c, const char *below)
     return systemd_slice_group(slice, NULL);
 }
 
-int pod_cgroups_apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
-                      void (*done)(void *arg), void *arg, struct error *err)
+static int apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
+                 void (*done)(void *arg), void *arg, struct error *err)
 {
     if (c->driver == DRIVER_SYSTEMD)
         return slice_apply(c, group, limits, done, arg, err);
@@ -64,7 +64,7 @@ void pod_cgroups_limit(struct pod_cgroups *c, const struct node_capacity *share,
 /* What all pods together may have. */
 static int make_top(struct pod_cgroups *c, struct error *err)
 {
-    int code = pod_cgroups_apply(c, c->top, &c->all, NULL, NULL, err);
+    int code = apply(c, c->top, &c->all, NULL, NULL, err);
     if (code != -EBUSY)
         return code;
     /* Pods that run already use more: they run on. */
@@ -100,9 +100,9 @@ int pod_cgroups_start(struct pod_cgroups *c, bool systemd, struct error *err)
     _cleanup_free_ char *best_effort = group_of(c, tiers[QOS_BEST_EFFORT]);
     code = make_top(c, err);
     if (code >= 0)
-        code = pod_cgroups_apply(c, burstable, &none, NULL, NULL, err);
+        code = apply(c, burstable, &none, NULL, NULL, err);
     if (code >= 0)
-        code = pod_cgroups_apply(c, best_effort, &weak, NULL, NULL, err);
+        code = apply(c, best_effort, &weak, NULL, NULL, err);
     if (code < 0) {
         c->driver = DRIVER_UNKNOWN;
         free(c->top);
@@ -119,7 +119,7 @@ void pod_cgroups_weigh(struct pod_cgroups *c, int64_t milli)
     if (limits.cpu_shares == c->burstable || c->driver == DRIVER_UNKNOWN)
         return;
     _cleanup_free_ char *path = group_of(c, tiers[QOS_BURSTABLE]);
-    if (pod_cgroups_apply(c, path, &limits, NULL, NULL, &err) < 0)
+    if (apply(c, path, &limits, NULL, NULL, &err) < 0)
         log_warn("weight of burstable pods cannot be set", "error", error_text(&err), NULL);
     else
         c->burstable = limits.cpu_shares;
@@ -212,7 +212,7 @@ int pod_cgroups_ensure(struct pod_cgroups *c, const struct pod *pod, const struc
     limits.memory_limit = r->memory ? r->memory : CGROUP_UNLIMITED;
     if (c->pids > 0)
         limits.pids_limit = c->pids;
-    return pod_cgroups_apply(c, pod_cgroups_path(c, pod), &limits, done, arg, err);
+    return apply(c, pod_cgroups_path(c, pod), &limits, done, arg, err);
 }
 
 static int remove_group(struct pod_cgroups *c, const char *path, void (*done)(void *arg), void *arg,

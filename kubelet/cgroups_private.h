@@ -22,15 +22,11 @@ struct pod_cgroups {
     struct list slices; /* struct slice_op: under way, or to be picked up */
 };
 
-/* Makes the group and sets its limits, with @driver known. As pod_cgroups_ensure(); without @done
- * what fails later is logged. */
-int pod_cgroups_apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
-                      void (*done)(void *arg), void *arg, struct error *err);
-
 /* ---- cgroups_systemd.c ---- */
 int slices_open(struct pod_cgroups *c, struct error *err);
 void slices_close(struct pod_cgroups *c);
-/* As pod_cgroups_ensure() and pod_cgroups_remove(), of the group of a slice. */
+/* As pod_cgroups_ensure() and pod_cgroups_remove(), of the group of a slice; without @done what
+ * fails later is logged. */
 int slice_apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
                 void (*done)(void *arg), void *arg, struct error *err);
 int slice_remove(struct pod_cgroups *c, const char *group, void (*done)(void *arg), void *arg,

@@ -168,13 +168,21 @@ static bool is_there(const struct pod_cgroups *c, const char *group)
     return dir && fs_exists(dir);
 }
 
+/* Of what pods have. */
+static bool same_limits(const struct cgroup_limits *a, const struct cgroup_limits *b)
+{
+    return a->cpu_shares == b->cpu_shares && a->cpu_quota == b->cpu_quota &&
+           a->cpu_period == b->cpu_period && a->memory_limit == b->memory_limit &&
+           a->pids_limit == b->pids_limit;
+}
+
 int slice_apply(struct pod_cgroups *c, const char *group, const struct cgroup_limits *limits,
                 void (*done)(void *arg), void *arg, struct error *err)
 {
     struct slice_op *op = done ? find(c, group) : NULL;
     if (op && op->job)
         return POD_CGROUPS_PENDING;
-    if (op && !op->removing && memcmp(&op->limits, limits, sizeof(*limits)) == 0)
+    if (op && !op->removing && same_limits(&op->limits, limits))
         return take_result(op, err);
     if (op)
         op_free(op);

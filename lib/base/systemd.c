@@ -73,8 +73,9 @@ static void disconnect(struct systemd *sd)
 
 static void tell(struct systemd *sd)
 {
-    while (!list_empty(&sd->finished)) {
-        struct systemd_job *job = LIST_ENTRY(sd->finished.next, struct systemd_job, entry);
+    /* What a callback's own request adds is told by its kick. */
+    LIST_FOR_EACH(e, &sd->finished) {
+        struct systemd_job *job = LIST_ENTRY(e, struct systemd_job, entry);
         systemd_done_fn *done = job->done;
         void *arg = job->arg;
         struct error err = job->err;
