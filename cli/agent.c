@@ -20,7 +20,7 @@ struct agent_file {
     char *node_name, *node_ip, *server, *cluster_cidr, *service_cidr, *dns_ip;
     char *cgroup_root, *iptables, *bridge, *labels, *taints;
     int64_t kubelet_port, verbosity;
-    bool cni, proxy, dns, flannel;
+    bool follow, cni, proxy, dns, flannel;
 };
 
 #define FIELD(member, name, kind) DECODE_FIELD(struct agent_file, member, name, kind)
@@ -37,6 +37,7 @@ static const struct decode_field fields[] = {FIELD(node_name, "nodeName", DECODE
                                              FIELD(taints, "registerWithTaints", DECODE_STRING),
                                              FIELD(kubelet_port, "kubeletPort", DECODE_INT),
                                              FIELD(verbosity, "verbosity", DECODE_INT),
+                                             FIELD(follow, "followAddress", DECODE_BOOL),
                                              FIELD(cni, "cni", DECODE_BOOL),
                                              FIELD(proxy, "proxy", DECODE_BOOL),
                                              FIELD(dns, "dns", DECODE_BOOL),
@@ -105,6 +106,7 @@ static void fill(struct node_config *c, const struct agent_file *f)
     c->kubelet_port = (int)f->kubelet_port;
     if (!c->verbosity)
         c->verbosity = (int)f->verbosity;
+    c->follow = f->follow;
     c->cni = f->cni;
     c->proxy = on_off(f->proxy);
     c->dns = on_off(f->dns);
@@ -133,13 +135,14 @@ int agent_save(const struct node_config *c, struct error *err)
     _cleanup_free_ char *path = agent_path(c, FILE_NAME);
     _cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
     _cleanup_json_ json_t *j = json_pack(
-        "{ss ss ss ss ss ss? ss? ss? ss? ss? ss ss ss? si si sb sb sb sb}", "apiVersion",
+        "{ss ss ss ss ss ss? ss? ss? ss? ss? ss ss ss? si si sb sb sb sb sb}", "apiVersion",
         API_VERSION, "kind", "Agent", "nodeName", c->node_name, "nodeIP", c->node_ip, "server",
         c->server_url, "clusterCIDR", c->cluster_cidr, "serviceCIDR", c->service_cidr, "clusterDNS",
         c->dns_ip, "cgroupRoot", c->cgroup_root, "nodeLabels", c->labels, "iptablesVariant",
         c->iptables, "bridge", c->bridge, "registerWithTaints", c->taints, "kubeletPort",
-        c->kubelet_port, "verbosity", c->verbosity, "cni", c->cni, "proxy", str_eq(c->proxy, "on"),
-        "dns", str_eq(c->dns, "on"), "flannel", str_eq(c->flannel, "on"));
+        c->kubelet_port, "verbosity", c->verbosity, "followAddress", c->follow, "cni", c->cni,
+        "proxy", str_eq(c->proxy, "on"), "dns", str_eq(c->dns, "on"), "flannel",
+        str_eq(c->flannel, "on"));
     if (!j)
         return error_set(err, -EINVAL, "a setting is not UTF-8");
     json_encode_pretty(j, 2, &text);

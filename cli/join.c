@@ -125,8 +125,10 @@ static int take_settings(struct join *j, struct error *err)
     struct http_url url = {.scheme = NULL};
     int r = http_url_parse(&url, c->server_url, err);
     if (r == 0) {
+        bool given = c->node_ip;
         c->toward = url.host;
         r = node_config_complete(c, err);
+        c->follow = r == 0 && !given && node_has_default_address(c);
         c->toward = NULL;
     }
     http_url_done(&url);

@@ -237,6 +237,12 @@ int node_config_complete(struct node_config *c, struct error *err)
     return r;
 }
 
+bool node_has_default_address(const struct node_config *c)
+{
+    _cleanup_free_ char *address = own_address(NULL);
+    return str_eq(address, c->node_ip);
+}
+
 void node_config_done(struct node_config *c)
 {
     free(c->name_buf);

@@ -24,6 +24,7 @@ struct node_config {
     const char *labels, *taints;   /* of a new Node; NULL: none */
     const char *toward;            /* the node's address is the one that leads there; NULL: out */
     bool joined;                   /* a node of a server that is elsewhere: see agent.h */
+    bool follow;                   /* the address is the default route's, and changes with it */
     bool cni;                      /* pods get their network from CNI plugins */
     int port;                      /* of the API: 6443 */
     int etcd_port, etcd_peer_port; /* on loopback: 2379, 2380 */
@@ -88,6 +89,8 @@ struct node_config {
 /* Checks every setting and fills in what is left open. -EINVAL names the flag; -EHOSTUNREACH when
  * the host has no address. */
 int node_config_complete(struct node_config *c, struct error *err);
+/* Whether the node's address is the one that the default route leaves from. */
+bool node_has_default_address(const struct node_config *c);
 void node_config_done(struct node_config *c);
 
 /* Paths under the root; the caller frees. */

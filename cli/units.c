@@ -200,7 +200,8 @@ static int add_kubelet(const struct node_config *c, struct supervisor *s, struct
     component(c, &cmd, "kubelet");
     add_credentials(c, &cmd);
     command_add(&cmd, "--hostname-override=%s", c->node_name);
-    command_add(&cmd, "--node-ip=%s", c->node_ip);
+    if (!c->follow)
+        command_add(&cmd, "--node-ip=%s", c->node_ip);
     command_add(&cmd, "--port=%d", c->kubelet_port);
     command_add(&cmd, "--container-runtime-endpoint=unix://%s", socket);
     command_add(&cmd, "--iptables-variant=%s", c->iptables);
@@ -225,7 +226,8 @@ static int add_flannel(const struct node_config *c, struct supervisor *s, struct
     command_add(&cmd, "--kubeconfig-file=%s/flannel.kubeconfig", dir);
     command_add(&cmd, "--net-config-path=%s/" CLUSTER_NET_CONF, dir);
     command_add(&cmd, "--node-name=%s", c->node_name);
-    command_add(&cmd, "--iface=%s", c->node_ip);
+    if (!c->follow)
+        command_add(&cmd, "--iface=%s", c->node_ip);
     command_add(&cmd, "--ip-masq");
     return add_unit(c, s, "flannel", &cmd, err);
 }

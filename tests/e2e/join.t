@@ -78,6 +78,20 @@ for n in 1 2; do like "$(outside curl -sS --max-time 3 "http://10.79.0.$n:30080/
 like "$(k logs p2 2>&1)" "listening" "kubectl logs reaches the second node"
 like "$(k exec p2 -- /hello --version 2>&1; k get --raw /api/v1/nodes/node2/proxy/healthz 2>&1)" "ok" "... and the proxy to its kubelet"
 
+# ---- another address ----
+on 2 ip addr del 10.79.0.2/24 dev eth0
+on 2 ip addr add 10.79.0.22/24 dev eth0
+on 2 ip route replace default via 10.79.0.254
+address_is() { [ "$(k get node node2 -o 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')" = "$1" ]; }
+ok "a node whose address changes tells so" eventually 60 address_is 10.79.0.22 || nodes_logs 6
+ok "... and is reached there: pods" eventually 60 asks 1 "$IP2:8080"
+ok "... its kubelet" eventually 60 k logs p2
+on 2 ip addr del 10.79.0.22/24 dev eth0
+on 2 ip addr add 10.79.0.2/24 dev eth0
+on 2 ip route replace default via 10.79.0.254
+ok "... and back" eventually 60 address_is 10.79.0.2
+ok "... pods" eventually 60 asks 2 "$IP1:8080"
+
 # ---- the agent goes, and comes ----
 agent() { cat "$(root 2)/run/coracle/supervisor/lock"; }
 kill -9 "$(agent)"
