@@ -111,6 +111,10 @@ int cni_result_error(const struct process_result *result, const char *command, c
     }
     _cleanup_json_ json_t *j = json_parse(strbuf_text(result->out), result->out->len, NULL);
     const char *msg = json_path_string(j, "msg"), *details = json_path_string(j, "details");
+    if (msg && !*msg)
+        msg = NULL;
+    if (details && !*details)
+        details = NULL;
     if (!msg && !details) {
         if (result->err->len || !result->out->len)
             return process_result_error(result, program, err);
@@ -118,7 +122,7 @@ int cni_result_error(const struct process_result *result, const char *command, c
         return error_set(err, -EIO, "%s: %s", program, text);
     }
     _cleanup_free_ char *said =
-        details && *details ? str_printf("%s: %s", msg ? msg : "", details) : str_dup(msg);
+        msg && details ? str_printf("%s: %s", msg, details) : str_dup(msg ? msg : details);
     one_line(said, text, sizeof(text));
     return error_set(err, -EIO, "%s: %s", program, text);
 }

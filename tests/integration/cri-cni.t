@@ -33,6 +33,7 @@ mode=\$(jq -r '.mode // "ok"' <<<"\$in")
 if [ "\$CNI_COMMAND" = ADD ] || [ "\$mode" = fail ]; then
     case \$mode in
     fail) echo '{"cniVersion":"1.0.0","code":11,"msg":"no luck","details":"try\nlater"}'; exit 1 ;;
+    empty) echo '{"details":""}'; exit 1 ;;
     text) echo "something went wrong" >&2; exit 3 ;;
     hang) sleep $HANG & sleep $HANG ;;
     flood) head -c 3000000 /dev/zero | tr '\0' x; exit 0 ;;
@@ -121,6 +122,18 @@ is "$(ip_of "$e")" 10.77.0.5 "... for new pods"
 ok "those of the old one go by it" cri rmp "$c"
 cri rmp "$d"
 is "$(leases single)" "" "... and give their addresses back"
+put 05-old.conflist '{"cniVersion":"0.4.0","name":"old","plugins":[
+  {"type":"bridge","bridge":"cni1","isGateway":true,"ipam":{"type":"host-local","dataDir":"'"$T/ipam"'","ranges":[[{"subnet":"10.87.0.0/24"}]]}},
+  {"type":"portmap","capabilities":{"portMappings":true}}]}'
+ok "a list of version 0.4.0" eventually 10 grep -q "name=old" "$T/cri.log"
+o=$(cri runp "$(pod o '.port_mappings=[{container_port:80,host_port:8084}]')")
+is "$(ip_of "$o") $(leases old)" "10.87.0.2 10.87.0.2" "... with Debian's plugins"
+like "$(in_node iptables-save)" "-p tcp -m tcp --dport 8084 .*10.87.0.2:80" "... portmap, too"
+taken=$(grep -c "name=fake" "$T/cri.log")
+rm "$CONF/05-old.conflist"
+eventually 10 eval '[ "$(grep -c "name=fake" "$T/cri.log")" -gt "$taken" ]'
+cri rmp "$o"
+is "$(leases old) $(in_node iptables-save | grep -c 'dport 8084')" " 0" "... and nothing is left of it"
 
 # ---- what plugins are told ----
 is "$(calls .who | xargs)" "fake-one fake-two" "plugins run in order"
@@ -160,6 +173,9 @@ ok "... until DEL succeeds" cri rmp "$x"
 mode text
 like "$(cri runp "$(pod x)" 2>&1)" "CNI plugin fake-two \(ADD\): exit status 3: something went wrong" "an error without JSON"
 is "$(sandboxes)" 0 "... leaves nothing"
+mode empty
+like "$(cri runp "$(pod x)" 2>&1)" 'CNI plugin fake-two \(ADD\): \{"details":""\}' "an error that says nothing"
+is "$(sandboxes)" 0 "... leaves nothing either"
 mode hang
 like "$(cri runp "$(pod x)" 2>&1)" "CNI plugin fake-two \(ADD\): no answer in time, killed" "a plugin that hangs is killed"
 is "$(pgrep -fc "sleep $HANG" || true)" 0 "... with what it started" || diag "$(pgrep -fa "sleep $HANG")"
