@@ -11,7 +11,9 @@
 #include "base/json.h"
 #include "kube/yaml.h"
 
-#define GROUPS_MAX 10
+#define GROUPS_MAX       10
+#define PATTERN_MAX      256
+#define PATTERN_SIZE_MAX 4096
 
 struct registries {
     json_t *document; /* an object, perhaps empty */
@@ -71,6 +73,29 @@ static int check_endpoints(const json_t *list, const char *field, struct error *
     return 0;
 }
 
+/* Whether compiling @p takes little time and memory: the C library copies what stands before a "+"
+ * once and before "{n}" n times, and one repetition in another multiplies that. Matching takes long
+ * only with references back, which k3s does not have either. */
+static bool is_modest(const char *p)
+{
+    size_t size = strlen(p);
+    for (; *p && size <= PATTERN_SIZE_MAX; p++) {
+        if (*p == '\\' && p[1]) {
+            if (*++p >= '1' && *p <= '9')
+                return false;
+        } else if (*p == '+') {
+            size *= 2;
+        } else if (*p == '{') {
+            char *end;
+            unsigned long times = strtoul(p + 1, &end, 10);
+            unsigned long most = *end == ',' ? strtoul(end + 1, NULL, 10) : 0;
+            times = (times > most ? times : most) + 1;
+            size *= times && times < PATTERN_SIZE_MAX ? times : PATTERN_SIZE_MAX + 1;
+        }
+    }
+    return size <= PATTERN_SIZE_MAX;
+}
+
 static int check_rewrite(json_t *rules, const char *field, struct error *err)
 {
     const char *pattern = NULL;
@@ -83,7 +108,10 @@ static int check_rewrite(json_t *rules, const char *field, struct error *err)
         regex_t re;
         if (!json_is_string(to))
             return wrong(err, field, "must map patterns to strings");
-        if (strlen(pattern) > 256 || regcomp(&re, pattern, REG_EXTENDED))
+        if (strlen(pattern) > PATTERN_MAX || !is_modest(pattern))
+            return wrong(err, field,
+                         "holds a pattern that is too long, repeats too much or refers back");
+        if (regcomp(&re, pattern, REG_EXTENDED))
             return wrong(err, field, "holds no valid regular expression");
         regfree(&re);
     }

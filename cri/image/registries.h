@@ -4,7 +4,7 @@
  *   mirrors:
  *     docker.io:                            # "*" is for every registry without an entry
  *       endpoint: ["https://mirror.example:5000"]
- *       rewrite: {"^library/(.*)": "hub/$1"}  # POSIX extended regular expressions
+ *       rewrite: {"^library/(.*)": "hub/$1"}  # POSIX extended regular expressions, no \1, short
  *   configs:
  *     "mirror.example:5000":
  *       auth: {username: u, password: p}    # or auth, identity_token
