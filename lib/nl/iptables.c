@@ -216,6 +216,18 @@ static int remove_flavour(const char *save, const char *program, bool (*is_ours)
     return r;
 }
 
+/* A kernel without nf_tables has nothing of the nft flavour, whose programs fail there. */
+static bool kernel_has_nf_tables(void)
+{
+    struct nft *nft = NULL;
+    char comment[NFT_COMMENT_MAX];
+    int r = nft_open(&nft, NULL);
+    if (r == 0)
+        r = nft_find_table(nft, AF_INET, "filter", comment, NULL);
+    (void)nft_free(nft);
+    return r != -EPROTONOSUPPORT && r != -EOPNOTSUPP && r != -EINVAL;
+}
+
 int iptables_remove_chains(const char *journal, bool (*is_ours)(const char *chain),
                            struct error *err)
 {
@@ -227,13 +239,16 @@ int iptables_remove_chains(const char *journal, bool (*is_ours)(const char *chai
                     {AF_INET6, "ip6tables-nft-save", "ip6tables-nft-restore",
                      "ip6tables-legacy-save", "ip6tables-legacy-restore"}};
     int first = 0;
+    bool has_nft = kernel_has_nf_tables();
     for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
         if (programs[i].family == AF_INET6 && !fs_exists("/proc/net/if_inet6"))
             continue; /* a kernel without IPv6 */
-        int r = remove_flavour(programs[i].nft_save, programs[i].nft_restore, is_ours,
+        int r = remove_flavour(programs[i].legacy_save, programs[i].legacy_restore, is_ours,
                                first ? NULL : err);
         first = first ? first : r;
-        r = remove_flavour(programs[i].legacy_save, programs[i].legacy_restore, is_ours,
+        if (!has_nft)
+            continue;
+        r = remove_flavour(programs[i].nft_save, programs[i].nft_restore, is_ours,
                            first ? NULL : err);
         first = first ? first : r;
         r = delete_empty_tables(journal, programs[i].family, programs[i].nft_save,
