@@ -9,7 +9,7 @@ make_image "$T/bb.tar" localhost/bb:1 "$T/bb" '{"Cmd":["sh"],"Env":["PATH=/bin"]
 cri_start
 cri_import "$T/bb.tar" >/dev/null || bail "cannot import the image"
 a=$(cri runp "$(pod a)")
-k=$(run "$a" box 'httpd -p 8080 -h /www; while :; do sleep 1; done')
+k=$(run "$a" box 'httpd -p 8080 -h /www; nc -ll -p 7001 -e wc -c & nc -ll -p 7002 -e cat & while :; do sleep 1; done')
 client=$B/tests/bin/cri-client
 # background NAME ARGUMENT…: the client by itself, its pid in $pid, its output in $T/NAME.
 background() { local n=$1; shift; nsenter --net="/run/netns/$NETNS" "$client" "$@" </dev/null >"$T/$n" 2>"$T/$n.err" & pid=$!; }
@@ -53,6 +53,27 @@ both() { # label FLAG…
     is "$(cri "$@" stream "$k" sh -c 'head -c 5000000 /dev/zero; exit 5' | (sleep 1; wc -c); echo "${PIPESTATUS[0]}")" $'5000000\n5' "$l: all output comes before the status, also to a slow reader"
     is "$(cri "$@" stream "$k" sh -c 'sleep 100 & echo started')" started "$l: what a command leaves behind holds nothing up"
     is "$(printf 'GET /index.html HTTP/1.0\r\n\r\n' | cri "$@" forward "$a" 8080 | tail -1)" "hello from the image" "$l: port-forward"
+    is "$(head -c 300000 /dev/zero | cri "$@" forward "$a" 7001)" 300000 "$l: ... one that answers when the request has ended"
+    if ours; then
+        python3 - "$R/run/coracle/sandboxes/$a/ns/net" >"$T/half" <<'PY' &
+import ctypes, os, socket, sys
+if ctypes.CDLL(None, use_errno=True).setns(os.open(sys.argv[1], os.O_RDONLY), 0): sys.exit("setns")
+server = socket.create_server(("127.0.0.1", 7003))
+server.settimeout(60)
+print("listens", flush=True)
+c, _ = server.accept()
+c.sendall(b"bye")
+c.shutdown(socket.SHUT_WR)
+n = 0
+while data := c.recv(65536): n += len(data)
+print(n)
+PY
+        half=$!
+        eventually 20 grep -q listens "$T/half"
+        is "$( (sleep 0.5; head -c 300000 /dev/zero) | cri "$@" forward "$a" 7003)" bye "$l: ... one that ends its side first"
+        wait $half
+        is "$(tail -1 "$T/half")" 300000 "$l: ... and reads on"
+    fi
     like "$(printf x | cri "$@" forward "$a" 9999 2>&1)" "[Cc]onnection refused" "$l: ... to what nobody listens on"
 }
 both SPDY
@@ -62,12 +83,14 @@ ours && both WebSocket --websocket
 
 # ---- hundreds of megabytes, both ways at once ----
 head -c 1000000 /dev/urandom >"$T/block"
-stream_all() { for i in $(seq $MB); do cat "$T/block"; done; }
+stream_all() { for i in $(seq "${1:-$MB}"); do cat "$T/block"; done; }
 sum=$(stream_all | cksum)
+less=$((MB / 5)) # through the forwarded port: busybox's nc is slow
 for f in "" $WS; do
     forget_peak "$CRI_PID"
     start=$(peak "$CRI_PID")
     is "$(stream_all | cri $f stream -i "$k" cat | cksum)" "$sum" "$MB MB through cat and back are the same ${f:-(SPDY)}"
+    is "$(stream_all $less | cri $f forward "$a" 7002 | cksum)" "$(stream_all $less | cksum)" "$less MB through a forwarded port, too"
     used=$(($(peak "$CRI_PID") - start))
     diag "the daemon's peak grew by $used KB"
     ok "... in constant memory" test $used -lt $MARGIN

@@ -437,15 +437,21 @@ static void finish_if_over(struct streaming *s)
         loop_stop(s->c->loop, 0);
 }
 
-/* A regular file cannot be waited for: a thread copies it into a pipe. */
-static void *pump(void *arg)
+/* Standard input, to its end, into a pipe or socket; on a thread. */
+static void copy_input(int to)
 {
-    int *to = arg;
     char buf[65536];
     ssize_t n;
     while ((n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
-        if (write(*to, buf, (size_t)n) != n)
+        if (write(to, buf, (size_t)n) != n)
             break;
+}
+
+/* A regular file cannot be waited for: a thread copies it into a pipe. */
+static void *pump(void *arg)
+{
+    const int *to = arg;
+    copy_input(*to);
     (void)close(*to);
     return NULL;
 }
@@ -606,26 +612,34 @@ static void on_forward_data(int fd, _unused_ short events_, void *arg)
         (void)fwrite(buf, 1, (size_t)n, stdout);
         return;
     }
-    loop_io_done(&s->io);
-    (void)close(fd);
+    loop_io_done(&s->io); /* the other side has ended; we may go on */
     s->data_over = true;
     if (s->end_told)
         loop_stop(s->c->loop, 0);
 }
 
-/* Sends what standard input has, then prints what comes back until the other side ends. */
+/* The connection's end of standard input is the end of our direction only. */
+static void *pump_forward(void *arg)
+{
+    const int *to = arg;
+    copy_input(*to);
+    (void)shutdown(*to, SHUT_WR);
+    return NULL;
+}
+
+/* Sends what standard input has, and prints what comes back, until both sides have ended. */
 static void on_forward_ready(struct portforward_client *p, void *arg)
 {
+    static int pair[2];
     struct streaming *s = arg;
-    char buf[65536];
-    ssize_t n;
-    int pair[2];
+    pthread_t thread;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return;
+        abort();
     (void)portforward_client_open(p, (uint16_t)s->port, stream_new_fd(s->c->loop, pair[0]), NULL);
-    if ((n = read(STDIN_FILENO, buf, sizeof(buf))) > 0)
-        (void)!write(pair[1], buf, (size_t)n);
     (void)loop_io_init(&s->io, s->c->loop, "forwarded", pair[1], EV_READ, on_forward_data, s);
+    if (pthread_create(&thread, NULL, pump_forward, &pair[1]) != 0)
+        abort();
+    (void)pthread_detach(thread);
 }
 
 /* Some servers close the connection before they say why. */
