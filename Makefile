@@ -197,7 +197,7 @@ test-asan: ## run unit and integration tests in an ASan+UBSan build
 	$(Q)B=build/asan tests/lib/run-tests unit fuzz integration
 
 # Tests of the runtime that hold for every CRI runtime.
-PEER_TESTS := cri cri-containers cri-logs cri-seccomp cri-streaming
+PEER_TESTS := cri cri-api cri-containers cri-logs cri-seccomp cri-streaming
 test-cri-peer: tests ## the runtime's own tests against Debian's containerd: is what they expect right?
 	$(Q)CRI_PEER=containerd tests/lib/run-tests $(PEER_TESTS:%=tests/integration/%.t)
 
