@@ -16,6 +16,10 @@ echo upper >"$T/v2/dir/b" && touch "$T/v2/.wh.gone"
 ln -s ../../../../../../../../../.. "$T/v2/up" && ln -s /dir "$T/v2/abs" && ln -s /etc "$T/v2/etc" && ln -s /proc/self/root "$T/v2/magic"
 make_image "$T/v.tar" localhost/volume:1 "$T/v1" '{}' "$T/v2"
 make_image "$T/one.tar" localhost/one:1 "$T/v1"
+for d in proc sys; do
+    mkdir "$T/$d-link" && ln -s /tmp "$T/$d-link/$d"
+    make_image "$T/$d.tar" localhost/$d-link:1 "$T/bb" '{"Env":["PATH=/bin"]}' "$T/$d-link"
+done
 cri_start
 for i in bb v one; do cri_import "$T/$i.tar" >/dev/null || bail "import $i"; done
 a=$(cri runp "$(pod a '.linux.security_context.privileged=true')")
@@ -110,6 +114,24 @@ done
 diag "$started of 15 started"
 ok "a target that is swapped for a link all the time is in the container or nowhere" test ! -e "/coracle-race-$$" -a $started -gt 0
 cri rm "$w"
+# The same with the working directory: a link to what the launcher may have open must not be followed.
+w=$(run "$a" swapper2 'while :; do for l in / /proc/self/cwd /proc/self/fd/3 /proc/self/fd/4 /proc/self/fd/5 /proc/self/fd/6 /proc/1/root; do ln -s $l /v/dir; rm -f /v/dir; mkdir /v/dir; rmdir /v/dir; done; done 2>/dev/null' "$USER0 | .mounts=[{$S}]")
+started=0 inside=0
+for i in {1..15}; do
+    if r=$(run "$a" "cwd$i" "for up in . ../../../../../..; do [ ! -e \$up$T/bb.tar ] || echo outside; done; echo ran" "$USER0 | .mounts=[{$S}] | .working_dir=\"/v/dir\"" 2>"$T/race"); then
+        started=$((started + 1))
+        eventually 10 is_state "$r" EXITED
+        [ "$(output "$r")" != ran ] || inside=$((inside + 1))
+    fi
+    cri rm "${r:-$(cri ps | jq -r --arg n "cwd$i" '.containers[] | select(.metadata.name == $n) | .id')}"
+done
+diag "$started of 15 started"
+ok "a working directory that is swapped for a link all the time is in the container" test $started -gt 0 -a $inside = $started
+cri rm "$w"
+for d in proc sys; do
+    cri_import "$T/$d.tar" >/dev/null || bail "import $d"
+    fails '.image.image="localhost/'$d'-link:1"' "the image's /$d is a link" "an image whose /$d is a link"
+done
 
 # ---- who it is ----
 # Each line: what run_as_… and groups are, and what id says of it.

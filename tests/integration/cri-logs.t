@@ -58,6 +58,24 @@ is "$(ls "$dir" | sed -E 's/[0-9]{8}-[0-9]{6}/TIME/' | sort | uniq -c | xargs)" 
 kept=$(stream stdout $(ls "$dir"/0.log.*) "$dir/0.log")
 is "$kept" "$(seq "$(head -1 <<<"$kept")" 20000)" "... the last ones, without a gap"
 ok "... a lot of them" test "$(wc -l <<<"$kept")" -gt 3000
+
+# ---- a log's place where there is something else ----
+echo mine >"$T/victim"
+mkdir -p "$T/logs/b"/{linked,piped}
+ln -s "$T/victim" "$T/logs/b/linked/0.log"
+mkfifo "$T/logs/b/piped/0.log"
+like "$(cri create "$a" "$(container linked true)" 2>&1)" "log file $T/logs/b/linked/0.log: Too many levels of symbolic links" "a link in a log's place is not followed"
+like "$(timeout 20 bash -c 'cri create "$0" "$1"' "$a" "$(container piped true)" 2>&1)" "log file $T/logs/b/piped/0.log: " "... nor is a pipe waited for"
+like "$(cri create "$a" "$(container x true '.log_path="/x.log"')" 2>&1)" 'INVALID_ARGUMENT.*config.log_path: "/x.log"' "... nor an absolute path taken"
+k=$(run "$a" goes-on 'echo one; until [ -e /go ]; do sleep 0.1; done; echo two')
+dir=$T/logs/b/goes-on
+mv "$dir/0.log" "$dir/1.log"
+ln -s "$T/victim" "$dir/0.log"
+like "$(cri reopen "$k" 2>&1)" "log file $dir/0.log: Too many levels of symbolic links" "... nor a link when the log is opened anew"
+cri exec "$k" touch /go
+eventually 20 is_state "$k" EXITED
+is "$(stream stdout "$dir/1.log")" $'one\ntwo' "... the log goes on in the file that is open"
+is "$(cat "$T/victim")" mine "nothing was written elsewhere"
 cri rmp "$a"
 cri_stop
 is "$(grep -cE 'Sanitizer|runtime error|Assertion' "$T/cri.log")" 0 "nothing found by sanitizers"

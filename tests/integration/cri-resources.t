@@ -42,6 +42,7 @@ else
     skip "no memory controller"
     skip "no memory controller"
 fi
+if has hugetlb; then is "$(group "$k" hugetlb hugetlb.2MB.limit_in_bytes hugetlb.2MB.max)" 0 "huge pages"; else skip "no hugetlb controller"; fi
 pid=$(pid_of "$k")
 is "$(cat "/proc/$pid/oom_score_adj")" 900 "oom_score_adj"
 if has cpuset; then
@@ -49,9 +50,17 @@ if has cpuset; then
     is "$(group "$c" cpuset cpuset.cpus cpuset.cpus)" 0 "processors"
     is "$(group "$c" cpuset cpuset.mems cpuset.mems)" 0 "memory nodes"
     is "$(cri exec "$c" busybox nproc)" 1 "... hold inside"
+    if [ "$(nproc)" -gt 1 ]; then
+        ok "processors are changed while it runs" update "$c" '{cpuset_cpus:"0-1"}'
+        is "$(group "$c" cpuset cpuset.cpus cpuset.cpus) $(cri exec "$c" busybox nproc)" "0-1 2" "... inside, too"
+    else
+        skip "one processor"
+        skip "one processor"
+    fi
+    like "$(update "$c" '{cpuset_cpus:"4000"}' 2>&1)" 'cpuset.cpus "4000"' "... but not to some that are not there"
     refused "processors that are not there are refused" '{cpuset_cpus:"4000"}' 'cpuset.cpus "4000"'
 else
-    for i in 1 2 3 4; do skip "no cpuset controller"; done
+    for i in 1 2 3 4 5 6 7; do skip "no cpuset controller"; done
 fi
 refused "a period out of range is refused by name" '{cpu_period:5}' 'INVALID_ARGUMENT.*resources.cpu_period'
 refused "an oom_score_adj out of range" '{oom_score_adj:1001}' 'INVALID_ARGUMENT.*resources.oom_score_adj'
@@ -81,6 +90,8 @@ is "$(cri ps '{"label_selector":{"c":"refused"}}' | jq '.containers | length')" 
 if has memory; then
     ok "resources are changed" update "$k" '{cpu_shares:1024,memory_limit_in_bytes:134217728,memory_swap_limit_in_bytes:134217728}'
     is "$(group "$k" memory memory.limit_in_bytes memory.max)" 134217728 "... in the group"
+    swap=$(group "$k" memory memory.memsw.limit_in_bytes memory.swap.max 2>/dev/null)
+    if [ -n "$swap" ]; then is "$swap" "$(v2 && echo 0 || echo 134217728)" "... swap, too"; else skip "swap is not counted"; fi
     is "$(field "$k" resources.linux | jq -c '[.cpu_shares, .cpu_quota, .memory_limit_in_bytes, .oom_score_adj]')" "[1024,50000,134217728,900]" "... and in the status, what was not named as before"
     h=$(run "$a" holder 'dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null; echo full; exec sleep 1000' '.linux.resources={memory_limit_in_bytes:134217728}')
     eventually 10 grep -q full "$T/logs/a/holder/0.log"
@@ -91,7 +102,7 @@ if has memory; then
     cri exec "$h" rm /dev/shm/x
     ok "... and taken when it fits" update "$h" '{memory_limit_in_bytes:16777216}'
 else
-    for i in 1 2 3 4 5 6 7 8; do skip "no memory controller"; done
+    for i in 1 2 3 4 5 6 7 8 9; do skip "no memory controller"; done
 fi
 ok "oom_score_adj is raised" update "$k" '{oom_score_adj:950}'
 is "$(cat "/proc/$pid/oom_score_adj") $(cri exec "$k" cat /proc/self/oom_score_adj)" "950 950" "... of what runs and what is run from now on"

@@ -160,13 +160,19 @@ ok "the log is opened anew" cri reopen "$r"
 ok "... as a new file" test -e "$T/logs/a/root/0.log"
 
 # ---- a second pod ----
-b=$(cri runp "$(pod b '.linux.sysctls={"net.ipv4.ip_unprivileged_port_start":"7","kernel.shm_rmid_forced":"1"}')")
+# Two that are safe, and two that are not so: the kubelet decides about these. A node may lack message queues.
+SYSCTLS='"net.ipv4.ip_unprivileged_port_start":"7","kernel.shm_rmid_forced":"1","kernel.msgmax":"9000","net.core.somaxconn":"77"'
+QUEUES=/proc/sys/fs/mqueue/msg_max
+[ -e $QUEUES ] && SYSCTLS+=',"fs.mqueue.msg_max":"11"' || QUEUES=
+b=$(cri runp "$(pod b ".linux.sysctls={$SYSCTLS}")")
 ip_b=$(cri inspectp "$b" | jq -r .status.network.ip)
 unlike "$ip_b" "^$ip_a$" "another address"
 w=$(run "$b" web 'exec httpd -f -p 80 -h /www' '.linux.security_context.run_as_user={value:0}')
 is "$(eventually 5 cri exec "$r" wget -qO- "http://$ip_b/index.html"; cri exec "$r" wget -qO- "http://$ip_b/index.html")" "hello from the image" "pod to pod"
 ok "another pod's localhost is another" bash -c "! cri exec $w wget -qO- http://127.0.0.1:8080/"
-is "$(cri exec "$w" cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced | xargs)" "7 1" "the pod's sysctls"
+SYSCTLS="/proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shm_rmid_forced /proc/sys/kernel/msgmax /proc/sys/net/core/somaxconn $QUEUES"
+is "$(cri exec "$w" cat $SYSCTLS | xargs)" "7 1 9000 77${QUEUES:+ 11}" "the pod's sysctls, safe and unsafe"
+is "$(cri exec "$r" cat $SYSCTLS | xargs)" "$(unshare -in cat $SYSCTLS | xargs)" "... which another pod has as the kernel makes them"
 is "$(cri pods '{"label_selector":{"app":"b"}}' | jq -r '.items[].id')" "$b" "pods by label"
 is "$(cri ps '{"pod_sandbox_id":"'"$b"'"}' | jq -r '.containers[].id')" "$w" "containers of a pod"
 

@@ -123,6 +123,17 @@ is "$(last_grant)" "token grant=refresh_token refresh=mine scope=repository:toke
 images remove "$ID"
 like "$(images pull "$bad/token:v1" identity=other 2>&1)" "^PERMISSION_DENIED: .*401 Unauthorized: who are you.*credentials were refused" "one that is not known"
 
+# ---- an image for those who may have it ----
+images pull "$bad/slow-basic:v1" user:secret >"$T/own" 2>&1 &
+own=$!
+eventually 20 eval 'curl -s "http://$bad/log" | grep -q "slow-basic/blobs/.* Authorization"' || bail "no pull"
+like "$(images pull "$bad/slow-basic:v1" 2>&1)" "^PERMISSION_DENIED: " "who has no credentials does not join a pull under way that has them"
+like "$(images pull "$bad/slow-basic:v1" user:wrong 2>&1)" "^PERMISSION_DENIED: " "... nor who has wrong ones"
+ok "... while it goes on" kill -0 $own
+wait $own
+is "$(cat "$T/own")" "$ID" "... to its end"
+images remove "$ID"
+
 # ---- docker's config.json ----
 mkdir -p "$T/root/.docker" "$T/etc/coracle"
 docker_config() { cat >"$T/root/.docker/config.json"; }

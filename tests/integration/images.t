@@ -229,7 +229,14 @@ umount "$T/m"
 remove_all
 is "$(images list)" "" "all images removed"
 is "$(images fsinfo | cut -d' ' -f2-)" "bytes 0 inodes 0" "and their space is free"
-ok "their layers too" eventually 20 eval "[ \"\$(ls '$STORE/layers')\" = empty ] && [ -z \"\$(ls '$STORE/tmp')\" ]"
+gone() { [ "$(ls "$STORE/layers")" = empty ] && [ -z "$(ls "$STORE/tmp")" ]; }
+ok "their layers too" eventually 20 gone
+images import "$hello" >/dev/null
+isnt "$(ls "$STORE/layers" | grep -vc empty)" 0 "an image's layers"
+stop_cri -KILL
+rm "$STORE"/images/* "$STORE"/references/*
+start_cri
+ok "go at the next start when its record is lost" eventually 20 gone
 stop_cri
 is "$?" 0 "coracle-cri ends orderly"
 is "$(grep -c 'ERROR: AddressSanitizer\|runtime error' "$T/cri.log")" 0 "no sanitizer report"

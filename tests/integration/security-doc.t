@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# docs/security.md names a test for each of its statements: that they exist is tested here.
+# docs/security.md and security-images.md name a test for each of their statements: that they exist is tested here.
 . "$(dirname "$0")/../lib/tap.sh"
 cd "$TOP" || bail "no $TOP"
-doc=docs/security.md
 # Each named file is followed by the names of tests in it, as they stand there.
 while IFS=$'\t' read -r file name; do
     if [[ $file == fuzz_* ]]; then path=tests/fuzz/$file.c; else path=${file/#T\//tests/integration/}; fi
@@ -14,6 +13,6 @@ while IFS=$'\t' read -r file name; do
     else
         pass "$path"
     fi
-done < <(grep '^|' "$doc" | grep -oE '(T|unit|tests/e2e)/[a-z0-9_-]+\.(t|c)|fuzz_[a-z_]+|"[^"]*"' |
+done < <(grep -h '^|' docs/security.md docs/security-images.md | grep -oE '(T|unit|tests/e2e)/[a-z0-9_-]+\.(t|c)|fuzz_[a-z_]+|"[^"]*"' |
     awk -v OFS='\t' '/^"/ { if (file != "") print file, substr($0, 2, length($0) - 2); next } { file = $0; print file, "" }')
 done_testing

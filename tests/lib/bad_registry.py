@@ -126,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         repo, kind, what = parts[-3], parts[-2], parts[-1]
         if repo in ("token", "expired") and (not tokens or auth != "Bearer " + tokens[-1]):
             return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:%d/token",service="bad",scope="repository:%s:pull"' % (port, repo))
-        if repo == "basic" and auth != "Basic " + base64.b64encode(b"user:secret").decode():
+        if repo in ("basic", "slow-basic") and auth != "Basic " + base64.b64encode(b"user:secret").decode():
             return self.send(401, WWW_Authenticate='Basic realm="r"')
         if repo == "bearer" and auth != "Bearer direct":
             return self.send(401, WWW_Authenticate='Bearer realm="http://127.0.0.1:1/token",service="bad"')
