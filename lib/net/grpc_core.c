@@ -131,15 +131,21 @@ void rpc_message_free(ProtobufCMessage *message)
         protobuf_c_message_free_unpacked(message, NULL);
 }
 
-/* ---- texts in headers: percent-encoding of what is not printable ASCII, and of '%' ---- */
+/* ---- texts in headers: percent-encoding of what is not printable ASCII, and of '%' ----
+ * Of a space at either end, too: a field's value may not have one there (RFC 9113, 8.2.1), and who
+ * gets one drops it. */
 char *rpc_text_encode(const char *text)
 {
     struct strbuf out = STRBUF_INIT;
     for (const char *p = text; *p && out.len < TEXT_MAX; p++)
-        if (*p >= 0x20 && *p < 0x7f && *p != '%')
+        if (*p >= 0x20 && *p < 0x7f && *p != '%' && (*p != ' ' || out.len > 0))
             strbuf_addc(&out, *p);
         else
             strbuf_addf(&out, "%%%02X", (unsigned char)*p);
+    if (out.len > 0 && out.data[out.len - 1] == ' ') {
+        strbuf_truncate(&out, out.len - 1);
+        strbuf_adds(&out, "%20");
+    }
     return strbuf_take(&out);
 }
 

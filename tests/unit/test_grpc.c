@@ -724,6 +724,21 @@ static void statuses(_unused_ void **state)
     assert_int_equal(rpc_status_of_errno(-ESTALE), RPC_UNKNOWN);
 }
 
+/* Whatever a message is made of arrives: a field's value has no space at its ends. */
+static void texts_in_headers(_unused_ void **state)
+{
+    static const char *const texts[][2] = {
+        {"plain text", "plain text"}, {" both ", "%20both%20"},   {" ", "%20"}, {"", ""},
+        {"100%\n", "100%25%0A"},      {"\xc3\xa9 ", "%C3%A9%20"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        _cleanup_free_ char *encoded = rpc_text_encode(texts[i][0]);
+        _cleanup_free_ char *decoded = rpc_text_decode(encoded);
+        assert_string_equal(encoded, texts[i][1]);
+        assert_string_equal(decoded, texts[i][0]);
+    }
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -747,6 +762,7 @@ int main(void)
         T(ends_with_work_under_way),
         cmocka_unit_test(strings_with_nul),
         cmocka_unit_test(statuses),
+        cmocka_unit_test(texts_in_headers),
     };
     return RUN_TESTS(tests);
 }
