@@ -95,6 +95,8 @@ static void one_line(const char *text, char *out, size_t size)
     size_t n = 0;
     for (; *text && n + 1 < size; text++)
         out[n++] = (char)((unsigned char)*text < ' ' ? ' ' : *text);
+    while (n && out[n - 1] == ' ')
+        n--;
     out[n] = '\0';
 }
 
