@@ -49,7 +49,7 @@ for d in /tmp /var/lib /var/log; do mount -t tmpfs tmpfs /new\$d; done
 mkdir -p /new$T && mount --bind /lower$T /new$T # the guest's part of the test's directory, read-only
 : >/new/etc/fstab
 rm -f /new/.dockerenv # where this machine is a container the guest would take itself for one
-cat >/new/etc/systemd/system/coracle-test.service <<UNIT
+cat >/new/etc/systemd/system/coracle-test.service <<'UNIT'
 [Unit]
 DefaultDependencies=no
 [Service]
