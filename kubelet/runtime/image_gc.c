@@ -101,7 +101,8 @@ static void put_names(json_t *names, char *const *items, size_t n)
 static void publish(struct image_gc *g)
 {
     json_t *list = json_array();
-    qsort(g->images->images, g->images->n_images, sizeof(*g->images->images), by_size);
+    if (g->images->n_images)
+        qsort(g->images->images, g->images->n_images, sizeof(*g->images->images), by_size);
     for (size_t i = 0; i < g->images->n_images && i < IMAGES_MAX; i++) {
         const Runtime__V1__Image *image = g->images->images[i];
         json_t *names = json_array();
