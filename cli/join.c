@@ -22,6 +22,7 @@
 #include "net/http.h"
 
 #define DAEMON_SETS    "/apis/apps/v1/daemonsets"
+#define CSRS           "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define CREDENTIALS_MS 60000
 #define RETRY_MS       20
 
@@ -287,14 +288,25 @@ static int again(struct join *j, struct error *err)
     return r;
 }
 
+/* The signature may match while the use is not allowed. */
+static int check_token(struct join *j, struct error *err)
+{
+    int r = session_call(&j->session, "GET", CSRS "?limit=1", NULL, NULL, NULL, NULL, err);
+    if (r == -EACCES)
+        return error_prefix(err, r,
+                            "the cluster does not let these credentials ask for a "
+                            "certificate");
+    return r;
+}
+
 static int enter(struct join *j, struct error *err)
 {
     struct node_config *c = &j->config;
     int r = open_session(j, err);
     if (r == 0)
+        r = check_token(j, err);
+    if (r == 0)
         r = cluster_read(&j->session, &j->cluster, err);
-    if (r == -EACCES) /* the signature matched, so it is the use that is not allowed */
-        (void)error_prefix(err, r, "the cluster refuses the token");
     if (r < 0)
         return r;
     (void)printf("The cluster is %s, its server %s. What runs here:\n", j->cluster.version,

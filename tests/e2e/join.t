@@ -26,10 +26,29 @@ refused "a wrong pin" "which is not the pin that was given" "$server" --token "$
 refused "no pin" "discovery-token-ca-cert-hash is missing" "$server" --token "$token"
 refused "an unknown token" "knows no token aaaaaa, or it has expired" "$server" --token aaaaaa.0123456789abcdef --discovery-token-ca-cert-hash "$pin"
 refused "a wrong secret" "the token's second half is not the cluster's" "$server" --token "${token%.*}.0123456789abcdef" --discovery-token-ca-cert-hash "$pin"
+k -n kube-system patch secret "bootstrap-token-${token%.*}" -p '{"stringData":{"usage-bootstrap-authentication":"false"}}' >/dev/null
+refused "a token that is for signing only" "does not let these credentials ask for a certificate" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin"
+k -n kube-system patch secret "bootstrap-token-${token%.*}" -p '{"stringData":{"usage-bootstrap-authentication":"true"}}' >/dev/null
 refused "a port where nothing listens" "nothing listens at 10\.79\.0\.1:6444" 10.79.0.1:6444 --token "$token" --discovery-token-ca-cert-hash "$pin"
 on 1 iptables-nft -I INPUT -p tcp --dport 6443 -s 10.79.0.2 -j DROP
 refused "a blocked port" "10\.79\.0\.1:6443 does not answer: .*firewall" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin"
 on 1 iptables-nft -D INPUT -p tcp --dport 6443 -s 10.79.0.2 -j DROP
+cat >"$T/late.py" <<'END'
+import http.server, ssl, sys
+class Late(http.server.BaseHTTPRequestHandler):
+    def date_time_string(self, timestamp=None): return "Thu, 01 Jan 2015 00:00:00 GMT"
+    def do_GET(self): self.send_error(404)
+s = http.server.HTTPServer(("10.79.0.1", 6445), Late)
+c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+c.load_cert_chain(*sys.argv[1:3])
+s.socket = c.wrap_socket(s.socket, server_side=True)
+s.serve_forever()
+END
+nsenter --net=/run/netns/cj$$_1 python3 "$T/late.py" "$(root 1)"/etc/coracle/pki/apiserver.{crt,key} 2>/dev/null &
+late=$!
+eventually 10 on 2 bash -c ': </dev/tcp/10.79.0.1/6445'
+refused "a clock that is off" "this machine's clock is [0-9]+ minutes ahead of that of 10\.79\.0\.1:6445: set it" 10.79.0.1:6445 --token "$token" --discovery-token-ca-cert-hash "$pin"
+kill "$late"
 refused "a name that is taken" "a node called node1 is Ready in the cluster already" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin" --node-name node1
 nsenter --net=/run/netns/cj$$_2 "$B/tests/bin/echo" serve x tcp:10250 & # not by `on`, whose process would be killed in its place
 echo=$!
