@@ -34,11 +34,11 @@ on 1 iptables-nft -I INPUT -p tcp --dport 6443 -s 10.79.0.2 -j DROP
 refused "a blocked port" "10\.79\.0\.1:6443 does not answer: .*firewall" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin"
 on 1 iptables-nft -D INPUT -p tcp --dport 6443 -s 10.79.0.2 -j DROP
 cat >"$T/late.py" <<'END'
-import http.server, ssl, sys
+import http.server, socketserver, ssl, sys
 class Late(http.server.BaseHTTPRequestHandler):
     def date_time_string(self, timestamp=None): return "Thu, 01 Jan 2015 00:00:00 GMT"
     def do_GET(self): self.send_error(404)
-s = http.server.HTTPServer(("10.79.0.1", 6445), Late)
+s = socketserver.TCPServer(("10.79.0.1", 6445), Late)  # HTTPServer looks up the name of the address
 c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 c.load_cert_chain(*sys.argv[1:3])
 s.socket = c.wrap_socket(s.socket, server_side=True)

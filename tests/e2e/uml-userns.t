@@ -4,7 +4,7 @@
 # Linux is slow.
 TOP=$(cd "$(dirname "$0")/../.." && pwd)
 command -v linux.uml >/dev/null || { echo "1..0 # SKIP needs user-mode-linux"; exit 0; }
-[ "${1:-}" = inside ] || exec "$TOP/tests/lib/uml" -k loop bash "$0" inside
+[ "${1:-}" = inside ] || exec "$TOP/tests/lib/uml" -t 900 -k loop bash "$0" inside
 . "$TOP/tests/lib/tap.sh"
 LIBEXEC=$B/libexec/coracle
 chmod 711 "$T"
