@@ -34,6 +34,7 @@ struct join {
     struct kubeconfig found;
     struct session session; /* with the token */
     struct cluster_settings cluster;
+    bool writing; /* from here on a failure takes back what was written */
 };
 
 static void step(const char *what)
@@ -288,6 +289,23 @@ static int again(struct join *j, struct error *err)
     return r;
 }
 
+/* A kubelet of somebody else's keeps its identity here: it is not ours to overwrite, or to remove.
+ */
+static int check_foreign(const struct node_config *c, struct error *err)
+{
+    static const char *const paths[] = {AGENT_KUBELET_CONFIG, "/var/lib/kubelet/pki"};
+    for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+        _cleanup_free_ char *path = node_path(c, paths[i]);
+        if (fs_exists(path))
+            return error_set(err, -EEXIST,
+                             "%s is there: this machine is, or was, a node already; take it out "
+                             "of that cluster first (`kubeadm reset`; `coracle reset` if it was "
+                             "one of ours)",
+                             path);
+    }
+    return 0;
+}
+
 /* The signature may match while the use is not allowed. */
 static int check_token(struct join *j, struct error *err)
 {
@@ -318,8 +336,11 @@ static int enter(struct join *j, struct error *err)
         r = check_name(j, err);
     if (r == 0 && check_machine(c, true, print_trouble, NULL))
         r = error_set(err, -ENOTSUP, "this machine is not ready; nothing was changed");
+    if (r == 0)
+        r = check_foreign(c, err);
     if (r < 0)
         return r;
+    j->writing = true;
     (void)printf("Joining as %s with the address %s\n", c->node_name, c->node_ip);
     (void)fflush(stdout);
     r = write_down(j, err);
@@ -344,13 +365,15 @@ static int run(struct join *j, struct error *err)
         return r;
     if (joined)
         return again(j, err);
-    if ((r = enter(j, err)) < 0) { /* nothing half made stays */
+    r = enter(j, err);
+    if (r < 0 && j->writing) { /* nothing half made stays */
         bool ran = false;
         (void)node_down(c, &ran, NULL);
         agent_forget(c);
-        return r;
     }
-    (void)unlink(bootstrap); /* it has done its work, and is a secret */
+    (void)unlink(bootstrap); /* it has done its work, or none, and is a secret */
+    if (r < 0)
+        return r;
     (void)printf("Node %s is Ready.\n", c->node_name);
     return 0;
 }

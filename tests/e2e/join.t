@@ -55,6 +55,11 @@ echo=$!
 eventually 5 on 2 bash -c ': </dev/tcp/127.0.0.1/10250'
 refused "a port in use" "port 10250: in use" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin"
 kill "$echo"
+mkdir -p "$(root 2)/var/lib/kubelet/pki"
+echo theirs >"$(root 2)/var/lib/kubelet/pki/key"
+refused "a machine with another kubelet's identity" "var/lib/kubelet/pki is there: this machine is, or was, a node already" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin"
+is "$(cat "$(root 2)/var/lib/kubelet/pki/key" 2>&1)" theirs "... which stays"
+rm -r "$(root 2)/var/lib/kubelet"
 
 # ---- joining ----
 join() { node_join "$1" "$server" --token "$token" --discovery-token-ca-cert-hash "$pin" "${@:2}" >"$T/join$1.log" 2>&1; }
